@@ -1,0 +1,327 @@
+// Package rowhash turns rows, as PostgreSQL sends them in COPY's binary format,
+// into hashes that are equal on two servers exactly when the rows are, but for
+// accidents of one in 2^128.
+//
+// A binary tuple is nearly such a canonical form already: each field has its
+// length before it, NULL is the length -1, so nothing can move from one column
+// into the next unseen. A tuple is therefore hashed in place, and rewritten
+// before only where a type's binary form depends on more than the value: see
+// [Codec].
+//
+// It is pure: no I/O. Errors name fields by their positions and never show
+// values.
+package rowhash
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/verifierd/verifierd/pkg/merkle"
+)
+
+// Config describes the tuples of one table to a [Hasher].
+type Config struct {
+	// Seed is that of all hashes. See [NewSeed].
+	Seed uint64
+	// Columns has a codec for each hashed field, in the order of the tuple.
+	Columns []Codec
+	// Key lists the fields that identify a row. Empty: the table has no key.
+	Key []int
+	// Ordered says how the leading key columns sort. Those beyond
+	// len(Ordered) do not sort the same everywhere.
+	Ordered []Order
+	// Extra is the number of fields after the hashed ones that are carried
+	// along and not hashed.
+	Extra int
+}
+
+// A Row is what a [Hasher] makes of a tuple. Its slices are valid until the
+// next call, and as long as the tuple is.
+type Row struct {
+	// Hash is that of all hashed fields.
+	Hash merkle.Hash
+	// Key is the key's canonical bytes, length words included. Keys are the
+	// same if these are. Nil without a key. See [SplitKey].
+	Key []byte
+	// Prefix is the ordered form of the leading key columns, and Head is
+	// [merkle.Head] of it. Nil if no key column is ordered.
+	Prefix []byte
+	Head   uint64
+}
+
+// FieldError says which field of a tuple could not be hashed.
+type FieldError struct {
+	Field int // position in the tuple
+	Err   error
+}
+
+// Error implements error.
+func (e *FieldError) Error() string { return fmt.Sprintf("field %d: %v", e.Field, e.Err) }
+
+// Unwrap returns the cause.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// A Hasher hashes the tuples of one table. It belongs to one goroutine.
+type Hasher struct {
+	seed    uint64
+	codecs  []Codec
+	rewrite []int // fields whose codec is not Plain
+	key     []int
+	keyRun  bool // the key's fields follow each other in the tuple
+	ordered []Order
+
+	// Of the last tuple:
+	tuple     []byte
+	canonical []byte // the tuple, or scratch
+	fields    []field
+
+	scratch []byte // the tuple rewritten
+	keyBuf  []byte // the key, unless keyRun
+	prefix  []byte
+}
+
+// A field is where a field's value is in the tuple.
+type field struct {
+	start, end int // end < start: NULL
+}
+
+func (f field) null() bool { return f.end < f.start }
+
+// next returns where the following field's length word is.
+func (f field) next() int { return max(f.start, f.end) }
+
+// lengthWord is the size of the length before each field, countWord that of
+// the number of fields before them all.
+const (
+	lengthWord = 4
+	countWord  = 2
+)
+
+// keepScratch is the size up to which scratch memory is kept from row to row.
+// A few huge rows must not hold memory once they have passed.
+const keepScratch = 1 << 20
+
+// New returns a Hasher for the tuples that c describes.
+func New(c Config) (*Hasher, error) {
+	n := len(c.Columns)
+	if c.Extra < 0 || n+c.Extra > 1<<15-1 {
+		return nil, fmt.Errorf("new hasher: %d columns and %d extra fields", n, c.Extra)
+	}
+	if len(c.Ordered) > len(c.Key) {
+		return nil, fmt.Errorf("new hasher: %d ordered columns in a key of %d", len(c.Ordered), len(c.Key))
+	}
+	for _, o := range c.Ordered {
+		if o != Int && o != Bytes {
+			return nil, fmt.Errorf("new hasher: order %d in a prefix", o)
+		}
+	}
+	seen := make(map[int]bool)
+	h := &Hasher{
+		seed:    c.Seed,
+		codecs:  append([]Codec(nil), c.Columns...),
+		key:     append([]int(nil), c.Key...),
+		keyRun:  true,
+		ordered: append([]Order(nil), c.Ordered...),
+		fields:  make([]field, n+c.Extra),
+	}
+	for i, k := range h.key {
+		if k < 0 || k >= n || seen[k] {
+			return nil, fmt.Errorf("new hasher: key column %d of %d is out of range or repeated", k, n)
+		}
+		seen[k] = true
+		h.keyRun = h.keyRun && k == h.key[0]+i
+	}
+	for i, codec := range h.codecs {
+		if !codec.isPlain() {
+			h.rewrite = append(h.rewrite, i)
+		}
+	}
+	return h, nil
+}
+
+var (
+	errFieldCount = errors.New("tuple has another number of fields than expected")
+	errTruncated  = errors.New("tuple is truncated")
+	errLength     = errors.New("invalid length")
+	errTrailing   = errors.New("tuple has bytes after its last field")
+)
+
+// Hash hashes one tuple: an int16 number of fields, then each field's int32
+// length, -1 for NULL, and its bytes. It checks the tuple's structure wholly,
+// does not change it, and allocates nothing once its scratch memory has grown.
+func (h *Hasher) Hash(tuple []byte) (Row, error) {
+	if err := h.walk(tuple); err != nil {
+		return Row{}, err
+	}
+	end := countWord
+	if n := len(h.codecs); n > 0 {
+		end = h.fields[n-1].next()
+	}
+	h.tuple, h.canonical = tuple, tuple
+	if h.mustRewrite() {
+		if err := h.rewriteFields(tuple[:end]); err != nil {
+			return Row{}, err
+		}
+	}
+	row := Row{Hash: merkle.Hash(xxh3.Hash128Seed(h.canonical[countWord:end], h.seed))}
+	if len(h.key) == 0 {
+		return row, nil
+	}
+	row.Key = h.keyBytes()
+	if len(h.ordered) > 0 {
+		var err error
+		if row.Head, row.Prefix, err = h.orderedPrefix(); err != nil {
+			return Row{}, err
+		}
+	}
+	return row, nil
+}
+
+// walk finds the fields of tuple.
+func (h *Hasher) walk(tuple []byte) error {
+	if len(tuple) < countWord {
+		return errTruncated
+	}
+	if int(int16(binary.BigEndian.Uint16(tuple))) != len(h.fields) {
+		return errFieldCount
+	}
+	pos := countWord
+	for i := range h.fields {
+		if len(tuple)-pos < lengthWord {
+			return errTruncated
+		}
+		n := int(int32(binary.BigEndian.Uint32(tuple[pos:])))
+		pos += lengthWord
+		h.fields[i] = field{pos, pos + n}
+		if n < 0 {
+			if n != -1 {
+				return &FieldError{i, errLength}
+			}
+			continue
+		}
+		if n > len(tuple)-pos {
+			return errTruncated
+		}
+		pos += n
+	}
+	if pos != len(tuple) {
+		return errTrailing
+	}
+	return nil
+}
+
+func (h *Hasher) mustRewrite() bool {
+	for _, i := range h.rewrite {
+		f := h.fields[i]
+		if !f.null() && h.codecs[i].needsRewrite(h.tuple[f.start:f.end]) {
+			return true
+		}
+	}
+	return false
+}
+
+// rewriteFields makes canonical a rewritten copy of the hashed part of the
+// tuple. Codecs keep lengths, so fields stay where they are.
+func (h *Hasher) rewriteFields(hashed []byte) error {
+	if cap(h.scratch) > keepScratch && len(hashed) <= keepScratch {
+		h.scratch = nil
+	}
+	h.scratch = append(h.scratch[:0], hashed...)
+	h.canonical = h.scratch
+	for _, i := range h.rewrite {
+		f := h.fields[i]
+		if f.null() {
+			continue
+		}
+		if err := h.codecs[i].rewrite(h.scratch[f.start:f.end]); err != nil {
+			return &FieldError{i, err}
+		}
+	}
+	return nil
+}
+
+func (h *Hasher) keyBytes() []byte {
+	if h.keyRun {
+		first, last := h.fields[h.key[0]], h.fields[h.key[len(h.key)-1]]
+		return h.canonical[first.start-lengthWord : last.next()]
+	}
+	h.keyBuf = h.keyBuf[:0]
+	for _, k := range h.key {
+		f := h.fields[k]
+		h.keyBuf = append(h.keyBuf, h.canonical[f.start-lengthWord:f.next()]...)
+	}
+	return h.keyBuf
+}
+
+// orderedPrefix returns the ordered form of the leading key columns. One
+// integer, by far the most frequent, takes a short cut.
+func (h *Hasher) orderedPrefix() (head uint64, prefix []byte, err error) {
+	if len(h.ordered) == 1 && h.ordered[0] == Int {
+		f := h.value(h.key[0])
+		if head, err = headOfInt(f); err == nil {
+			h.prefix = binary.BigEndian.AppendUint64(h.prefix[:0], head)
+			return head, h.prefix[:len(f)], nil
+		}
+	}
+	h.prefix = h.prefix[:0]
+	for i, order := range h.ordered {
+		k := h.key[i]
+		if h.prefix, err = AppendOrdered(h.prefix, order, h.value(k)); err != nil {
+			return 0, nil, &FieldError{k, err}
+		}
+	}
+	return merkle.Head(h.prefix), h.prefix, nil
+}
+
+// value returns the canonical value of hashed field i, nil for NULL.
+func (h *Hasher) value(i int) []byte {
+	f := h.fields[i]
+	if f.null() {
+		return nil
+	}
+	return h.canonical[f.start:f.end]
+}
+
+// Extra returns the value of extra field i of the last tuple, counted from 0.
+func (h *Hasher) Extra(i int) (value []byte, null bool) {
+	f := h.fields[len(h.codecs)+i]
+	if f.null() {
+		return nil, true
+	}
+	return h.tuple[f.start:f.end], false
+}
+
+// Columns appends a hash of each hashed field of the last tuple to dst, to say
+// in which columns two rows differ. NULL has a hash unlike that of any value.
+func (h *Hasher) Columns(dst []uint64) []uint64 {
+	for _, f := range h.fields[:len(h.codecs)] {
+		dst = append(dst, xxh3.HashSeed(h.canonical[f.start-lengthWord:f.next()], h.seed))
+	}
+	return dst
+}
+
+// Spread returns the hash of a row's key that assigns it to a leaf. Rows
+// without a key use the upper half of their hash instead.
+func (h *Hasher) Spread(key []byte) uint64 {
+	return xxh3.HashSeed(key, h.seed)
+}
+
+// SplitKey splits a [Row]'s key into its columns' canonical values, nil for
+// NULL. They share the key's memory.
+func SplitKey(key []byte) ([][]byte, error) {
+	var fields [][]byte
+	for r := (reader{key}); len(r.rest) > 0; {
+		b, null, ok := r.value()
+		if !ok {
+			return nil, errors.New("split key: malformed key")
+		}
+		if null {
+			b = nil
+		}
+		fields = append(fields, b)
+	}
+	return fields, nil
+}
