@@ -1,0 +1,325 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/verifierd/verifierd/pkg/parity"
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+const apiVersion = "v1"
+
+// document is the JSON report. Its fields are a contract with other programs:
+// they are added, never renamed, and lists are never null.
+type document struct {
+	APIVersion      string             `json:"api_version"`
+	ToolVersion     string             `json:"tool_version,omitempty"`
+	Verdict         parity.Verdict     `json:"verdict"`
+	Complete        bool               `json:"complete"`
+	Reason          string             `json:"reason"`
+	StartedAt       timestamp          `json:"started_at"`
+	FinishedAt      timestamp          `json:"finished_at"`
+	SeedFingerprint string             `json:"seed_fingerprint"`
+	Values          parity.ValuePolicy `json:"values"`
+	Source          documentSide       `json:"source"`
+	Target          documentSide       `json:"target"`
+	Summary         summary            `json:"summary"`
+	Tables          []documentTable    `json:"tables"`
+	Orphans         []struct{}         `json:"orphans"`
+	Schema          []documentSchema   `json:"schema"`
+	Sequences       []struct{}         `json:"sequences"`
+	NotChecked      []string           `json:"not_checked"`
+	Notes           []string           `json:"notes"`
+	Skipped         []string           `json:"skipped"`
+}
+
+type documentSide struct {
+	Version    string    `json:"version"`
+	Database   string    `json:"database"`
+	LSN        string    `json:"lsn"`
+	Standby    bool      `json:"standby"`
+	SnapshotAt timestamp `json:"snapshot_at"`
+}
+
+type documentTable struct {
+	Table       string            `json:"table"`
+	TargetTable string            `json:"target_table"`
+	Verdict     parity.Verdict    `json:"verdict"`
+	Complete    bool              `json:"complete"`
+	Reason      string            `json:"reason"`
+	Key         []string          `json:"key"`
+	Source      documentTableSide `json:"source"`
+	Target      documentTableSide `json:"target"`
+	Divergences documentCounts    `json:"divergences"`
+	Notes       []string          `json:"notes"`
+	Duration    float64           `json:"duration_seconds"`
+	Rows        []documentRow     `json:"rows,omitzero"`
+}
+
+type documentTableSide struct {
+	Rows     int64  `json:"rows"`
+	Root     string `json:"root"`
+	Read     bool   `json:"read"`
+	ReadRows int64  `json:"read_rows"`
+}
+
+type documentCounts struct {
+	Missing    int64 `json:"missing"`
+	Extra      int64 `json:"extra"`
+	Mismatched int64 `json:"mismatched"`
+	Healed     int64 `json:"healed"`
+	Volatile   int64 `json:"volatile"`
+	Explained  bool  `json:"explained"`
+	Truncated  bool  `json:"truncated"`
+}
+
+// documentRow is a divergence with no more in it than the policy lets through.
+type documentRow struct {
+	Kind       parity.Kind `json:"kind"`
+	Key        object      `json:"key,omitempty"`
+	Columns    []string    `json:"columns"`
+	RowHash    string      `json:"row_hash,omitempty"`
+	Location   string      `json:"location,omitempty"`
+	SourceRows *int64      `json:"source_rows,omitempty"`
+	TargetRows *int64      `json:"target_rows,omitempty"`
+	Source     object      `json:"source,omitempty"`
+	Target     object      `json:"target,omitempty"`
+}
+
+type documentSchema struct {
+	Table    string          `json:"table"`
+	Object   string          `json:"object"`
+	Kind     string          `json:"kind"`
+	Severity parity.Severity `json:"severity"`
+	Source   string          `json:"source"`
+	Target   string          `json:"target"`
+	Hint     string          `json:"hint,omitempty"`
+}
+
+// summary counts what a pass established, so that a reader of the first lines
+// knows its extent.
+type summary struct {
+	Tables      int   `json:"tables"`
+	Match       int   `json:"match"`
+	Diverged    int   `json:"diverged"`
+	Incomplete  int   `json:"incomplete"`
+	Empty       int   `json:"empty"` // tables without a row on both sides
+	SourceRows  int64 `json:"source_rows"`
+	TargetRows  int64 `json:"target_rows"`
+	Missing     int64 `json:"missing"`
+	Extra       int64 `json:"extra"`
+	Mismatched  int64 `json:"mismatched"`
+	Healed      int64 `json:"healed"`
+	Volatile    int64 `json:"volatile"`
+	SchemaBreak int   `json:"schema_breaks"`
+	SchemaDrift int   `json:"schema_drifts"`
+}
+
+func (s *summary) divergent() int64 { return s.Missing + s.Extra + s.Mismatched }
+
+func summarize(p *parity.Pass) summary {
+	s := summary{Tables: len(p.Tables)}
+	for i := range p.Tables {
+		t := &p.Tables[i]
+		switch t.Verdict {
+		case parity.Match:
+			s.Match++
+		case parity.Diverged:
+			s.Diverged++
+		default:
+			s.Incomplete++
+		}
+		if empty(t) {
+			s.Empty++
+		}
+		s.SourceRows += t.Side[relation.Source].Rows
+		s.TargetRows += t.Side[relation.Target].Rows
+		s.Missing += t.Divergences.Missing
+		s.Extra += t.Divergences.Extra
+		s.Mismatched += t.Divergences.Mismatched
+		s.Healed += t.Divergences.Healed
+		s.Volatile += t.Divergences.Volatile
+	}
+	for i := range p.Schema {
+		switch p.Schema[i].Severity {
+		case parity.Breaks:
+			s.SchemaBreak++
+		case parity.Drifts:
+			s.SchemaDrift++
+		}
+	}
+	return s
+}
+
+// empty reports whether a table was read on both sides and had no rows.
+func empty(t *parity.Table) bool {
+	return t.Side[0].Read && t.Side[1].Read && t.Side[0].Rows == 0 && t.Side[1].Rows == 0
+}
+
+func newDocument(p *parity.Pass, opts Options) *document {
+	values := policy(opts)
+	d := &document{
+		APIVersion:      apiVersion,
+		ToolVersion:     opts.ToolVersion,
+		Verdict:         p.Verdict,
+		Complete:        p.Complete,
+		Reason:          p.Reason,
+		StartedAt:       timestamp(p.StartedAt),
+		FinishedAt:      timestamp(p.FinishedAt),
+		SeedFingerprint: p.SeedFingerprint,
+		Values:          values,
+		Source:          newSide(p.Server[relation.Source]),
+		Target:          newSide(p.Server[relation.Target]),
+		Summary:         summarize(p),
+		Tables:          make([]documentTable, len(p.Tables)),
+		Orphans:         []struct{}{},
+		Schema:          make([]documentSchema, len(p.Schema)),
+		Sequences:       []struct{}{},
+		NotChecked:      list(p.NotChecked),
+		Notes:           list(p.Notes),
+		Skipped:         list(p.Skipped),
+	}
+	for i := range p.Tables {
+		d.Tables[i] = newTable(&p.Tables[i], values)
+	}
+	for i := range p.Schema {
+		d.Schema[i] = newSchema(&p.Schema[i])
+	}
+	return d
+}
+
+func newSide(s parity.SideInfo) documentSide {
+	return documentSide{s.Version, s.Database, s.LSN, s.Standby, timestamp(s.SnapshotAt)}
+}
+
+// newTable renders a table with its rows.
+func newTable(t *parity.Table, values parity.ValuePolicy) documentTable {
+	d := newTableHead(t)
+	d.Rows = make([]documentRow, len(t.Rows))
+	for i := range t.Rows {
+		d.Rows[i] = newRow(&t.Rows[i], values)
+	}
+	return d
+}
+
+// newTableHead renders a table without its rows.
+func newTableHead(t *parity.Table) documentTable {
+	c := &t.Divergences
+	return documentTable{
+		Table:       t.Name.String(),
+		TargetTable: t.TargetName.String(),
+		Verdict:     t.Verdict,
+		Complete:    t.Complete,
+		Reason:      t.Reason,
+		Key:         list(t.Key),
+		Source:      documentTableSide(t.Side[relation.Source]),
+		Target:      documentTableSide(t.Side[relation.Target]),
+		Divergences: documentCounts{c.Missing, c.Extra, c.Mismatched, c.Healed, c.Volatile, c.Explained, c.Truncated},
+		Notes:       list(t.Notes),
+		Duration:    seconds(t.Duration),
+	}
+}
+
+func newSchema(d *parity.SchemaDifference) documentSchema {
+	return documentSchema{d.Table.String(), d.Object, d.Kind, d.Severity, d.Source, d.Target, d.Hint}
+}
+
+// policy returns the policy in force: keys by default, and none for one that
+// is not known.
+func policy(opts Options) parity.ValuePolicy {
+	switch opts.Values {
+	case "":
+		return parity.ValuesKeys
+	case parity.ValuesKeys, parity.ValuesFull:
+		return opts.Values
+	}
+	return parity.ValuesNone
+}
+
+// newRow lets through of a divergence what the policy allows. A row's hash and
+// place tell rows apart as a key does, so they go with the keys.
+func newRow(d *parity.Divergence, values parity.ValuePolicy) documentRow {
+	r := documentRow{Kind: d.Kind, Columns: list(d.Columns)}
+	if values == parity.ValuesNone {
+		return r
+	}
+	r.Key = object(d.Key)
+	if len(d.Key) == 0 {
+		r.RowHash, r.Location = d.RowHash, d.Location
+		r.SourceRows, r.TargetRows = &d.Count[relation.Source], &d.Count[relation.Target]
+	}
+	if values == parity.ValuesFull {
+		r.Source = object(d.Values[relation.Source])
+		r.Target = object(d.Values[relation.Target])
+	}
+	return r
+}
+
+// object is a JSON object that keeps the order of its columns.
+type object []parity.NamedValue
+
+func (o object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, c := range o {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if err := encode(&b, c.Column); err != nil {
+			return nil, err
+		}
+		b.WriteByte(':')
+		if err := encode(&b, c.Value); err != nil {
+			return nil, err
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// timestamp is a time in RFC 3339, in UTC, to the millisecond; the zero time
+// is null.
+type timestamp time.Time
+
+func (t timestamp) String() string {
+	return time.Time(t).UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+func (t timestamp) MarshalJSON() ([]byte, error) {
+	if time.Time(t).IsZero() {
+		return []byte("null"), nil
+	}
+	return []byte(`"` + t.String() + `"`), nil
+}
+
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+
+// list makes a list that is never null.
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// encode writes a value as JSON, leaving <, > and & as they are: reports are
+// read by people too.
+func encode(b *bytes.Buffer, v any) error {
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	b.Truncate(b.Len() - 1) // the newline
+	return nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
