@@ -53,12 +53,19 @@ func (s split) leaf(spread uint64) int {
 // zeros for those that are not there. Where two heads differ they order their
 // prefixes; where they are equal the prefixes must be compared.
 func Head(prefix []byte) uint64 {
-	if len(prefix) >= 8 {
+	n := len(prefix)
+	switch {
+	case n >= 8:
 		return binary.BigEndian.Uint64(prefix)
+	case n >= 4: // two loads, which overlap
+		return uint64(binary.BigEndian.Uint32(prefix))<<32 |
+			uint64(binary.BigEndian.Uint32(prefix[n-4:]))<<(64-8*n)
 	}
-	var b [8]byte
-	copy(b[:], prefix)
-	return binary.BigEndian.Uint64(b[:])
+	var head uint64
+	for i, b := range prefix {
+		head |= uint64(b) << (56 - 8*i)
+	}
+	return head
 }
 
 // NewLayout returns the layout whose range i holds the prefixes from
@@ -97,14 +104,14 @@ func NewLayout(bounds [][]byte, bits []uint8) (*Layout, error) {
 	return l, nil
 }
 
-// index builds the table of two to four slots for each bound. Where bounds
+// index builds the table of four to eight slots for each bound. Where bounds
 // crowd into few slots, lookups fall back to binary search within a slot.
 func (l *Layout) index() {
 	if len(l.heads) == 0 {
 		return
 	}
 	span := l.heads[len(l.heads)-1] - l.heads[0]
-	want := bits.Len(uint(2 * len(l.heads)))
+	want := bits.Len(uint(4 * len(l.heads)))
 	l.shift = uint8(max(0, bits.Len64(span)-want))
 	slots := int(span>>l.shift) + 1
 	l.table = make([]uint16, slots+1)
