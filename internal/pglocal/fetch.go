@@ -85,6 +85,14 @@ func fetch(ctx context.Context, major int) (Installation, error) {
 	if err := makeReachable(cache); err != nil {
 		return Installation{}, fmt.Errorf("create the cache: %w; set %s to another directory", err, EnvCache)
 	}
+	account, err := serverAccount()
+	if err != nil {
+		return Installation{}, err
+	}
+	if !account.reaches(cache) {
+		return Installation{}, fmt.Errorf("account %s, which runs the servers, cannot enter the cache %s; set %s to a directory that it can",
+			account.name, cache, EnvCache)
+	}
 	name := version + "-" + platform()
 	unlock, err := lockPath(ctx, filepath.Join(cache, name+".lock"))
 	if err != nil {

@@ -184,6 +184,18 @@ func (s *Server) prependHBA(lines []string) error {
 	return nil
 }
 
+// writeFile creates a file in the data directory.
+func (s *Server) writeFile(name string, content []byte) error {
+	name = filepath.Join(s.DataDir, name)
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		return fmt.Errorf("configure the server: %w", err)
+	}
+	if err := s.account.own(name); err != nil {
+		return fmt.Errorf("configure the server: %w", err)
+	}
+	return nil
+}
+
 // DSN returns a connection string for a database, as the superuser and without
 // TLS. Each of params is a further "key=value" and wins over these defaults,
 // for example "sslmode=verify-full" or "user=alice".

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -21,14 +20,11 @@ func (s *Server) writeCertificate() error {
 	if err != nil {
 		return fmt.Errorf("create a certificate: %w", err)
 	}
-	for name, content := range map[string][]byte{"server.crt": cert, "server.key": key} {
-		name := filepath.Join(s.DataDir, name)
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			return err
-		}
-		if err := s.account.own(name); err != nil {
-			return err
-		}
+	if err := s.writeFile("server.crt", cert); err != nil {
+		return err
+	}
+	if err := s.writeFile("server.key", key); err != nil {
+		return err
 	}
 	s.CertFile = filepath.Join(s.DataDir, "server.crt")
 	return nil

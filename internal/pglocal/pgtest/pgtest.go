@@ -131,6 +131,18 @@ func Start(t testing.TB, opts pglocal.Options) *pglocal.Server {
 	return srv
 }
 
+// StartStandby starts a standby of primary for this test alone, and stops it
+// at its end.
+func StartStandby(t testing.TB, primary *pglocal.Server, opts pglocal.Options) *pglocal.Server {
+	t.Helper()
+	srv, err := pglocal.StartStandby(t.Context(), primary, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopAtEnd(t, srv)
+	return srv
+}
+
 func stopAtEnd(t testing.TB, srv *pglocal.Server) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
