@@ -15,6 +15,14 @@ const apiVersion = "v1"
 // document is the JSON report. Its fields are a contract with other programs:
 // they are added, never renamed, and lists are never null.
 type document struct {
+	documentHead
+	Tables []documentTable  `json:"tables"`
+	Schema []documentSchema `json:"schema"`
+	documentTail
+}
+
+// documentHead is what a reader wants first.
+type documentHead struct {
 	APIVersion      string             `json:"api_version"`
 	ToolVersion     string             `json:"tool_version,omitempty"`
 	Verdict         parity.Verdict     `json:"verdict"`
@@ -27,13 +35,16 @@ type document struct {
 	Source          documentSide       `json:"source"`
 	Target          documentSide       `json:"target"`
 	Summary         summary            `json:"summary"`
-	Tables          []documentTable    `json:"tables"`
-	Orphans         []struct{}         `json:"orphans"`
-	Schema          []documentSchema   `json:"schema"`
-	Sequences       []struct{}         `json:"sequences"`
-	NotChecked      []string           `json:"not_checked"`
-	Notes           []string           `json:"notes"`
-	Skipped         []string           `json:"skipped"`
+}
+
+// documentTail is what a pass says of the whole. Orphans and sequences are
+// empty as long as NotChecked names them.
+type documentTail struct {
+	Orphans    []struct{} `json:"orphans"`
+	Sequences  []struct{} `json:"sequences"`
+	NotChecked []string   `json:"not_checked"`
+	Notes      []string   `json:"notes"`
+	Skipped    []string   `json:"skipped"`
 }
 
 type documentSide struct {
@@ -160,8 +171,23 @@ func empty(t *parity.Table) bool {
 }
 
 func newDocument(p *parity.Pass, opts Options) *document {
-	values := policy(opts)
 	d := &document{
+		documentHead: newHead(p, opts),
+		Tables:       make([]documentTable, len(p.Tables)),
+		Schema:       make([]documentSchema, len(p.Schema)),
+		documentTail: newTail(p),
+	}
+	for i := range p.Tables {
+		d.Tables[i] = newTable(&p.Tables[i], d.Values)
+	}
+	for i := range p.Schema {
+		d.Schema[i] = newSchema(&p.Schema[i])
+	}
+	return d
+}
+
+func newHead(p *parity.Pass, opts Options) documentHead {
+	return documentHead{
 		APIVersion:      apiVersion,
 		ToolVersion:     opts.ToolVersion,
 		Verdict:         p.Verdict,
@@ -170,25 +196,21 @@ func newDocument(p *parity.Pass, opts Options) *document {
 		StartedAt:       timestamp(p.StartedAt),
 		FinishedAt:      timestamp(p.FinishedAt),
 		SeedFingerprint: p.SeedFingerprint,
-		Values:          values,
+		Values:          policy(opts),
 		Source:          newSide(p.Server[relation.Source]),
 		Target:          newSide(p.Server[relation.Target]),
 		Summary:         summarize(p),
-		Tables:          make([]documentTable, len(p.Tables)),
-		Orphans:         []struct{}{},
-		Schema:          make([]documentSchema, len(p.Schema)),
-		Sequences:       []struct{}{},
-		NotChecked:      list(p.NotChecked),
-		Notes:           list(p.Notes),
-		Skipped:         list(p.Skipped),
 	}
-	for i := range p.Tables {
-		d.Tables[i] = newTable(&p.Tables[i], values)
+}
+
+func newTail(p *parity.Pass) documentTail {
+	return documentTail{
+		Orphans:    []struct{}{},
+		Sequences:  []struct{}{},
+		NotChecked: list(p.NotChecked),
+		Notes:      list(p.Notes),
+		Skipped:    list(p.Skipped),
 	}
-	for i := range p.Schema {
-		d.Schema[i] = newSchema(&p.Schema[i])
-	}
-	return d
 }
 
 func newSide(s parity.SideInfo) documentSide {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"slices"
 	"sync"
 	"time"
 
@@ -87,9 +86,8 @@ type tableFinished struct {
 // had their own lines.
 type passFinished struct {
 	event
-	document
-	Tables struct{} `json:"-"`
-	Schema struct{} `json:"-"`
+	documentHead
+	documentTail
 }
 
 // PassStarted writes a pass_started line.
@@ -153,7 +151,7 @@ func (s *Stream) Finish(pass *parity.Pass) error {
 			s.TableFinished(&pass.Tables[i])
 		}
 	}
-	s.write(passFinished{event: s.event("pass_finished"), document: *newDocument(pass, s.opts)})
+	s.write(passFinished{s.event("pass_finished"), newHead(pass, s.opts), newTail(pass)})
 	return s.firstError()
 }
 
@@ -213,8 +211,8 @@ func writeEvents(w io.Writer, pass *parity.Pass, opts Options) error {
 	}
 	for i := range pass.Tables {
 		t := &pass.Tables[i]
-		for d := range slices.Values(t.Rows) {
-			s.Diverged(t.Name, &d)
+		for j := range t.Rows {
+			s.Diverged(t.Name, &t.Rows[j])
 		}
 		s.TableFinished(t)
 	}

@@ -264,9 +264,9 @@ func Truncate(s string, width int) string {
 // Wrap breaks a text between words into lines of at most width cells; a longer
 // word keeps its line. A width of 0 or less does not break.
 func Wrap(s string, width int) []string {
-	words := strings.Fields(s)
-	if width <= 0 || len(words) == 0 {
-		return []string{strings.Join(words, " ")}
+	words := strings.Split(s, " ")
+	if width <= 0 {
+		return []string{s}
 	}
 	lines := []string{words[0]}
 	for _, w := range words[1:] {
@@ -293,10 +293,10 @@ func (p Palette) Dim(s string) string { return p.sgr("2", s) }
 func (p Palette) Red(s string) string { return p.sgr("1;31", s) }
 
 // Green is for what is the same.
-func (p Palette) Green(s string) string { return p.sgr("32", s) }
+func (p Palette) Green(s string) string { return p.sgr("1;32", s) }
 
 // Yellow is for what is not known.
-func (p Palette) Yellow(s string) string { return p.sgr("33", s) }
+func (p Palette) Yellow(s string) string { return p.sgr("1;33", s) }
 
 func (p Palette) sgr(code, s string) string {
 	if !bool(p) || s == "" {

@@ -1,0 +1,224 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed" // for the page
+	"html/template"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/verifierd/verifierd/internal/report/text"
+	"github.com/verifierd/verifierd/pkg/parity"
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+//go:embed report.html.tmpl
+var pageText string
+
+var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+	"count": func(n int64) string { return text.Count(n) },
+}).Parse(pageText))
+
+// page is what the HTML template renders. All text in it is already fit for
+// people; the template escapes it.
+type page struct {
+	Title, Headline, Class string
+	Reason, Proven         string
+	Cards                  []card
+	Sides                  []pageSide
+	Tables                 []pageTable
+	Details                []pageTable // the tables of which there is more to say
+	Keys, Values           bool
+	Schema                 []pageSchema
+	Notes, Skipped         []string
+	NotChecked             []string
+	Facts                  []card
+}
+
+type card struct{ Label, Value, Class string }
+
+type pageSide struct{ Name, Database, Version, Role, LSN, SnapshotAt string }
+
+type pageTable struct {
+	Anchor, Name               string
+	SourceRows, TargetRows     string
+	Missing, Extra, Mismatched pageCount
+	Time, Verdict, Class       string
+	Reason, Key                string
+	SourceRoot, TargetRoot     string
+	Rows                       []row
+	More                       string
+	Asides                     []string
+}
+
+type pageCount struct{ Text, Class string }
+
+type pageSchema struct {
+	Table, Object, Kind, Severity, Class string
+	Source, Target, Hint                 string
+}
+
+// writeHTML renders a pass as one page that needs nothing else: the verdict
+// first, then tables in trouble before the others.
+func writeHTML(w io.Writer, p *parity.Pass, opts Options) error {
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, newPage(p, opts)); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func newPage(p *parity.Pass, opts Options) *page {
+	values := policy(opts)
+	d := &page{
+		Headline:   headline(p),
+		Class:      p.Verdict.String(),
+		Reason:     text.Prose(p.Reason),
+		Proven:     proven(p),
+		Cards:      pageCards(p),
+		Keys:       values != parity.ValuesNone,
+		Values:     values == parity.ValuesFull,
+		Notes:      proses(p.Notes),
+		Skipped:    proses(p.Skipped),
+		NotChecked: proses(p.NotChecked),
+		Facts:      pageFacts(p, opts),
+	}
+	source, target := p.Server[relation.Source], p.Server[relation.Target]
+	d.Title = "verifierd: " + strings.ToLower(d.Headline) + ", " + text.Prose(source.Database) + " → " + text.Prose(target.Database)
+	for _, side := range relation.Sides {
+		d.Sides = append(d.Sides, newPageSide(side, p.Server[side]))
+	}
+	order := make([]*parity.Table, len(p.Tables))
+	for i := range p.Tables {
+		order[i] = &p.Tables[i]
+	}
+	slices.SortStableFunc(order, func(a, b *parity.Table) int { return cmp.Compare(rank(b.Verdict), rank(a.Verdict)) })
+	for i, t := range order {
+		table := newPageTable(t, values)
+		if t.Verdict != parity.Match || !t.Complete || len(table.Asides) > 0 {
+			table.Anchor = "t" + text.Count(int64(i+1))
+			d.Details = append(d.Details, table)
+		}
+		d.Tables = append(d.Tables, table)
+	}
+	differences := slices.Clone(p.Schema)
+	slices.SortStableFunc(differences, func(a, b parity.SchemaDifference) int {
+		return cmp.Compare(severityRank(a.Severity), severityRank(b.Severity))
+	})
+	for i := range differences {
+		d.Schema = append(d.Schema, newPageSchema(&differences[i]))
+	}
+	return d
+}
+
+func pageCards(p *parity.Pass) []card {
+	s := summarize(p)
+	bad := func(n int64, class string) string {
+		if n > 0 {
+			return class
+		}
+		return ""
+	}
+	divergent := card{"Divergent rows", count(s.divergent(), p.Complete), bad(s.divergent(), "diverged")}
+	return []card{
+		{"Tables", text.Count(int64(s.Tables)), ""},
+		{"Source rows", text.Count(s.SourceRows), ""},
+		{"Target rows", text.Count(s.TargetRows), ""},
+		divergent,
+		{"Tables diverged", text.Count(int64(s.Diverged)), bad(int64(s.Diverged), "diverged")},
+		{"Tables incomplete", text.Count(int64(s.Incomplete)), bad(int64(s.Incomplete), "incomplete")},
+		{"Schema breaks", text.Count(int64(s.SchemaBreak)), bad(int64(s.SchemaBreak), "diverged")},
+		{"Duration", text.Duration(p.FinishedAt.Sub(p.StartedAt)), ""},
+	}
+}
+
+func pageFacts(p *parity.Pass, opts Options) []card {
+	facts := []card{
+		{Label: "Started", Value: pageTime(timestamp(p.StartedAt))},
+		{Label: "Finished", Value: pageTime(timestamp(p.FinishedAt))},
+		{Label: "Hash seed (fingerprint)", Value: text.Prose(p.SeedFingerprint)},
+		{Label: "Rows shown", Value: map[parity.ValuePolicy]string{
+			parity.ValuesNone: "kinds and columns only",
+			parity.ValuesKeys: "keys, no values",
+			parity.ValuesFull: "keys and values",
+		}[policy(opts)]},
+		{Label: "verifierd", Value: text.Prose(opts.ToolVersion)},
+	}
+	return slices.DeleteFunc(facts, func(c card) bool { return c.Value == "" })
+}
+
+func pageTime(t timestamp) string {
+	if t == (timestamp{}) {
+		return ""
+	}
+	return t.String()
+}
+
+func newPageSide(side relation.Side, s parity.SideInfo) pageSide {
+	role := "primary"
+	if s.Standby {
+		role = "standby"
+	}
+	name := side.String()
+	return pageSide{
+		Name:       strings.ToUpper(name[:1]) + name[1:],
+		Database:   text.Prose(s.Database),
+		Version:    text.Prose(s.Version),
+		Role:       role,
+		LSN:        text.Prose(s.LSN),
+		SnapshotAt: pageTime(timestamp(s.SnapshotAt)),
+	}
+}
+
+func newPageTable(t *parity.Table, values parity.ValuePolicy) pageTable {
+	number := func(n int64) pageCount {
+		class := "zero"
+		if n > 0 {
+			class = "diverged"
+		}
+		return pageCount{count(n, t.Complete), class}
+	}
+	key := make([]string, len(t.Key))
+	for i, c := range t.Key {
+		key[i] = text.Ident(c)
+	}
+	d := &t.Divergences
+	return pageTable{
+		Name:       tableName(t.Name, t.TargetName),
+		SourceRows: rowsRead(t.Side[relation.Source]),
+		TargetRows: rowsRead(t.Side[relation.Target]),
+		Missing:    number(d.Missing),
+		Extra:      number(d.Extra),
+		Mismatched: number(d.Mismatched),
+		Time:       text.Duration(t.Duration),
+		Verdict:    tableVerdict(t),
+		Class:      t.Verdict.String(),
+		Reason:     text.Prose(t.Reason),
+		Key:        strings.Join(key, ", "),
+		SourceRoot: text.Prose(t.Side[relation.Source].Root),
+		TargetRoot: text.Prose(t.Side[relation.Target].Root),
+		Rows:       tableRows(t, values),
+		More:       more(t),
+		Asides:     asides(t),
+	}
+}
+
+func newPageSchema(d *parity.SchemaDifference) pageSchema {
+	class := map[parity.Severity]string{parity.Breaks: "diverged", parity.Drifts: "incomplete"}[d.Severity]
+	return pageSchema{
+		Table: text.Name(d.Table), Object: text.Prose(d.Object), Kind: text.Prose(d.Kind),
+		Severity: string(d.Severity), Class: class,
+		Source: text.Block(d.Source), Target: text.Block(d.Target), Hint: text.Prose(d.Hint),
+	}
+}
+
+func proses(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = text.Prose(s)
+	}
+	return out
+}

@@ -1,0 +1,322 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/verifierd/verifierd/internal/report/text"
+	"github.com/verifierd/verifierd/pkg/parity"
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+// valueLimit is how many characters of a value people are shown; programs get
+// all of it.
+const valueLimit = 120
+
+// row is a divergence as people read it.
+type row struct {
+	Kind    string
+	Key     string   // "id=7", or what stands in for a key; empty: withheld
+	Columns string   // the columns that differ, or empty
+	Same    int64    // how many rows look like this one, when keys are withheld
+	Values  []string // all values of a row that only one side has: "b=x"
+	Changed []change
+}
+
+// change is a column's value on both sides.
+type change struct{ Column, Source, Target string }
+
+// tableRows renders a table's divergences for people. Where keys are withheld,
+// rows that look alike become one.
+func tableRows(t *parity.Table, values parity.ValuePolicy) []row {
+	var rows []row
+	seen := make(map[[2]string]int)
+	for i := range t.Rows {
+		r := newPeopleRow(newRow(&t.Rows[i], values))
+		if values == parity.ValuesNone {
+			look := [2]string{r.Kind, r.Columns}
+			if at, ok := seen[look]; ok {
+				rows[at].Same++
+				continue
+			}
+			seen[look] = len(rows)
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func newPeopleRow(d documentRow) row {
+	r := row{Kind: d.Kind.String(), Key: strings.Join(pairs(d.Key, 0), ", "), Same: 1}
+	if d.SourceRows != nil && d.TargetRows != nil {
+		r.Key = keyless(&d)
+	}
+	columns := make([]string, len(d.Columns))
+	for i, c := range d.Columns {
+		columns[i] = text.Ident(c)
+	}
+	r.Columns = strings.Join(columns, ", ")
+	switch {
+	case d.Kind == parity.Mismatched:
+		r.Changed = changes(d.Source, d.Target)
+	case len(d.Source) > 0:
+		r.Values = pairs(d.Source, valueLimit)
+	default:
+		r.Values = pairs(d.Target, valueLimit)
+	}
+	return r
+}
+
+// keyless describes a row without a key: its hash, how many of it each side
+// holds, and where one is now.
+func keyless(d *documentRow) string {
+	s := fmt.Sprintf("row hash %s: %s on the source, %s on the target",
+		text.Prose(d.RowHash), text.Count(*d.SourceRows), text.Count(*d.TargetRows))
+	if d.Location != "" {
+		s += ", now at " + text.Prose(d.Location)
+	}
+	return s
+}
+
+// changes pairs both sides' values of the columns that differ; they come in the
+// same order.
+func changes(source, target object) []change {
+	var out []change
+	for i := range min(len(source), len(target)) {
+		out = append(out, change{
+			Column: text.Ident(source[i].Column),
+			Source: text.Value(source[i].Value, valueLimit),
+			Target: text.Value(target[i].Value, valueLimit),
+		})
+	}
+	return out
+}
+
+func pairs(o object, limit int) []string {
+	parts := make([]string, len(o))
+	for i, c := range o {
+		parts[i] = text.Ident(c.Column) + "=" + text.Value(c.Value, limit)
+	}
+	return parts
+}
+
+// more says how many divergent rows the pass does not hold, or is empty.
+func more(t *parity.Table) string {
+	if !t.Divergences.Truncated {
+		return ""
+	}
+	held := int64(0)
+	for i := range t.Rows {
+		d := &t.Rows[i]
+		held += 1
+		if n := d.Count[relation.Source] - d.Count[relation.Target]; len(d.Key) == 0 && n != 0 {
+			held += max(n, -n) - 1
+		}
+	}
+	if left := t.Divergences.Confirmed() - held; left > 0 {
+		return fmt.Sprintf("… and %s more", text.Count(left))
+	}
+	return "… and more"
+}
+
+// counts says how many rows of a table differ, and how.
+func counts(c *parity.Counts) string {
+	var kinds []string
+	for _, k := range []struct {
+		n    int64
+		kind parity.Kind
+	}{{c.Missing, parity.Missing}, {c.Extra, parity.Extra}, {c.Mismatched, parity.Mismatched}} {
+		if k.n > 0 {
+			kinds = append(kinds, text.Count(k.n)+" "+k.kind.String())
+		}
+	}
+	return text.Plural(c.Confirmed(), "divergent row", "divergent rows") + ": " + strings.Join(kinds, ", ")
+}
+
+// asides are what else there is to say of a table's comparison: for each, a
+// sentence.
+func asides(t *parity.Table) []string {
+	var out []string
+	c := &t.Divergences
+	if c.Confirmed() > 0 {
+		if c.Explained {
+			out = append(out, "The divergences account for the whole difference between the two sides: there are no others.")
+		} else {
+			out = append(out, "The divergences do not account for the whole difference between the two sides: there may be others.")
+		}
+	}
+	if c.Healed > 0 {
+		out = append(out, text.Plural(c.Healed, "row", "rows")+
+			" differed at the snapshots and no longer did when read again (healed): not identical at one snapshot.")
+	}
+	if c.Volatile > 0 {
+		out = append(out, text.Plural(c.Volatile, "row", "rows")+
+			" kept changing, or the target had no chance to catch up (volatile): neither the same nor different.")
+	}
+	for _, side := range relation.Sides {
+		if s := &t.Side[side]; !s.Read && s.ReadRows > 0 {
+			out = append(out, fmt.Sprintf("The %s was not read to its end; %s had arrived.",
+				side, text.Plural(s.ReadRows, "row", "rows")))
+		}
+	}
+	for _, n := range t.Notes {
+		out = append(out, text.Prose(n))
+	}
+	return out
+}
+
+// tableName names a table, with its name on the target where that differs.
+func tableName(source, target relation.Name) string {
+	if target == source || target == (relation.Name{}) {
+		return text.Name(source)
+	}
+	return text.Name(source) + " → " + text.Name(target)
+}
+
+// count renders a number of divergences: exact in a complete comparison, else
+// a lower bound.
+func count(n int64, complete bool) string {
+	switch {
+	case complete:
+		return text.Count(n)
+	case n > 0:
+		return "≥" + text.Count(n)
+	}
+	return "?"
+}
+
+// rowsRead renders the number of rows of one side.
+func rowsRead(s parity.TableSide) string {
+	if !s.Read {
+		return "–"
+	}
+	return text.Count(s.Rows)
+}
+
+// tableVerdict renders a table's verdict: what is empty on both sides matches,
+// and says so.
+func tableVerdict(t *parity.Table) string {
+	s := t.Verdict.String()
+	switch {
+	case t.Verdict == parity.Match && empty(t):
+		return s + " (empty)"
+	case t.Verdict == parity.Diverged && !t.Complete:
+		return s + " (incomplete)"
+	}
+	return s
+}
+
+// proven says in one sentence what a pass established about rows.
+func proven(p *parity.Pass) string {
+	s := summarize(p)
+	read := func(side relation.Side) bool {
+		for i := range p.Tables {
+			if !p.Tables[i].Side[side].Read {
+				return false
+			}
+		}
+		return true
+	}
+	var b strings.Builder
+	switch {
+	case s.Tables == 0:
+		return "No table was compared."
+	case s.divergent() > 0:
+		if !p.Complete {
+			b.WriteString("At least ")
+		}
+		fmt.Fprintf(&b, "%s in %s of %s.", counts(&parity.Counts{Missing: s.Missing, Extra: s.Extra, Mismatched: s.Mismatched}),
+			text.Count(int64(withDivergences(p))), text.Plural(int64(s.Tables), "table", "tables"))
+	case s.Match < s.Tables:
+		fmt.Fprintf(&b, "%s of %s tables match.", text.Count(int64(s.Match)), text.Count(int64(s.Tables)))
+	case s.Empty == s.Tables:
+		b.WriteString("Every table is empty on both sides: there was no row to compare.")
+	case s.Healed > 0:
+		fmt.Fprintf(&b, "%s in %s, the same on both sides, but not at one snapshot: %s healed.",
+			text.Plural(s.SourceRows, "row", "rows"), text.Plural(int64(s.Tables), "table", "tables"), text.Plural(s.Healed, "row", "rows"))
+	default:
+		fmt.Fprintf(&b, "%s in %s, identical at the snapshots%s.",
+			text.Plural(s.SourceRows, "row", "rows"), text.Plural(int64(s.Tables), "table", "tables"), positions(p))
+	}
+	if s.Empty > 0 && s.Empty < s.Tables {
+		verb := "are"
+		if s.Empty == 1 {
+			verb = "is"
+		}
+		fmt.Fprintf(&b, " %s %s empty on both sides.", text.Plural(int64(s.Empty), "table", "tables"), verb)
+	}
+	if !read(relation.Source) || !read(relation.Target) {
+		b.WriteString(" Not every table was read to its end.")
+	}
+	return b.String()
+}
+
+func withDivergences(p *parity.Pass) int {
+	n := 0
+	for i := range p.Tables {
+		if p.Tables[i].Divergences.Confirmed() > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func positions(p *parity.Pass) string {
+	s, t := p.Server[relation.Source].LSN, p.Server[relation.Target].LSN
+	if s == "" || t == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (source at %s, target at %s)", text.Prose(s), text.Prose(t))
+}
+
+// headline is the verdict in capitals; a divergence that was found does not
+// hide that something was not established.
+func headline(p *parity.Pass) string {
+	s := strings.ToUpper(p.Verdict.String())
+	if p.Verdict == parity.Diverged && !p.Complete {
+		s += ", NOT COMPLETE"
+	}
+	return s
+}
+
+// server describes one side.
+func server(s parity.SideInfo) string {
+	parts := []string{text.Ident(s.Database)}
+	if s.Database == "" {
+		parts[0] = "not reached"
+	}
+	if s.Version != "" {
+		parts = append(parts, "PostgreSQL "+text.Prose(s.Version))
+	}
+	if s.Standby {
+		parts = append(parts, "standby")
+	}
+	if s.LSN != "" {
+		parts = append(parts, "LSN "+text.Prose(s.LSN))
+	}
+	if !s.SnapshotAt.IsZero() {
+		parts = append(parts, "snapshot at "+timestamp(s.SnapshotAt).String())
+	}
+	return strings.Join(parts, ", ")
+}
+
+// rank orders tables so that what needs attention comes last.
+func rank(v parity.Verdict) int {
+	switch v {
+	case parity.Match:
+		return 0
+	case parity.Diverged:
+		return 2
+	}
+	return 1
+}
+
+func severityRank(s parity.Severity) int {
+	switch s {
+	case parity.Breaks:
+		return 0
+	case parity.Drifts:
+		return 1
+	}
+	return 2
+}
