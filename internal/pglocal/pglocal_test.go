@@ -87,6 +87,7 @@ func TestStartStop(t *testing.T) {
 
 // An expired context must not leave a server behind.
 func TestStopExpired(t *testing.T) {
+	t.Parallel()
 	srv := start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -102,19 +103,30 @@ func TestStopExpired(t *testing.T) {
 }
 
 func TestStartCancelled(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	srv, err := pglocal.Start(ctx, pglocal.Options{Major: pgtest.Majors()[0]})
-	if err == nil {
-		t.Cleanup(func() { srv.Stop(context.Background()) })
-		t.Skip("the start was faster than the deadline")
+	tmp := reachableTempDir(t)
+	t.Setenv("TMPDIR", tmp)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the user lost patience")
+	go func() {
+		// The server's directory appears before initdb begins.
+		for {
+			if entries, _ := os.ReadDir(tmp); len(entries) > 0 {
+				cancel(cause)
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if _, err := pglocal.Start(ctx, pglocal.Options{Major: pgtest.Majors()[0]}); !errors.Is(err, cause) {
+		t.Errorf("got %v, want %v", err, cause)
 	}
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want a deadline exceeded", err)
+	if entries, _ := os.ReadDir(tmp); len(entries) > 0 {
+		t.Errorf("a cancelled start left %v", entries)
 	}
 }
 
 func TestHBA(t *testing.T) {
+	t.Parallel()
 	srv := pgtest.Start(t, pglocal.Options{
 		Major: pgtest.Majors()[0],
 		HBA:   []string{"host all mallory 127.0.0.1/32 reject"},
@@ -170,6 +182,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
+	t.Parallel()
 	srv := start(t)
 	conn, err := pgconn.Connect(t.Context(), srv.DSN("postgres"))
 	if err != nil {

@@ -55,6 +55,17 @@ func (pm *postmaster) signal(sig syscall.Signal) error {
 	return signal(pm.pid, sig)
 }
 
+// request asks the process to end by a signal and gives it some time for that.
+// Once ctx has ended it does nothing.
+func (pm *postmaster) request(ctx context.Context, sig syscall.Signal, timeout time.Duration) {
+	if !pm.running() || ctx.Err() != nil {
+		return
+	}
+	if err := pm.signal(sig); err == nil {
+		pm.wait(ctx, timeout)
+	}
+}
+
 // launch starts the server and returns when it accepts connections. A new
 // server looks for a free port; a restarted one keeps its own. In between
 // another process may take the port, so both try again.
@@ -179,23 +190,13 @@ func (s *Server) ping(ctx context.Context) error {
 // shutdown ends all processes of the server, by the given mode if that works
 // in time and by force if not.
 func (s *Server) shutdown(ctx context.Context, mode Mode) error {
-	if s.pm.running() {
-		if err := s.resume(); err != nil { // a stopped process would not act on signals
-			return err
-		}
-		if mode == Fast && ctx.Err() == nil {
-			if err := s.pm.signal(sigFast); err != nil {
-				return err
-			}
-			s.pm.wait(ctx, fastTimeout)
-		}
-		if ctx.Err() == nil {
-			if err := s.pm.signal(sigImmediate); err != nil {
-				return err
-			}
-			s.pm.wait(ctx, immediateTimeout)
-		}
+	// Frozen processes would not act on signals. Whatever fails here, kill has
+	// the last word.
+	_ = s.resume()
+	if mode == Fast {
+		s.pm.request(ctx, sigFast, fastTimeout)
 	}
+	s.pm.request(ctx, sigImmediate, immediateTimeout)
 	return s.kill()
 }
 
@@ -206,9 +207,6 @@ func (s *Server) kill() error {
 	}
 	// Stopped first, it cannot start further children.
 	pids, err := s.freeze()
-	if err != nil {
-		return err
-	}
 	for _, pid := range pids {
 		err = errors.Join(err, signal(pid, sigKill))
 	}
@@ -231,13 +229,13 @@ func (s *Server) kill() error {
 }
 
 // freeze stops the main process, then all of its children, and returns the ids
-// of all. The children of PostgreSQL lead process groups of their own, so a
-// signal to one group would not do.
+// of all it knows, even with an error. The children of PostgreSQL lead process
+// groups of their own, so a signal to one group would not do.
 func (s *Server) freeze() ([]int, error) {
-	if err := s.pm.signal(sigStop); err != nil {
-		return nil, err
-	}
 	pids := []int{s.pm.pid}
+	if err := s.pm.signal(sigStop); err != nil {
+		return pids, err
+	}
 	seen := map[int]bool{s.pm.pid: true}
 	// A signal takes effect a little after it was sent, so the main process
 	// may still start a child after we looked: look until there is none left.
@@ -245,14 +243,14 @@ func (s *Server) freeze() ([]int, error) {
 		found = false
 		kids, err := children(s.pm.pid)
 		if err != nil {
-			return nil, err
+			return pids, err
 		}
 		for _, pid := range kids {
 			if seen[pid] {
 				continue
 			}
 			if err := signal(pid, sigStop); err != nil {
-				return nil, err
+				return pids, err
 			}
 			seen[pid], found = true, true
 			pids = append(pids, pid)
@@ -264,6 +262,9 @@ func (s *Server) freeze() ([]int, error) {
 // resume undoes freeze. It wakes the children first, as the main process may
 // act on signals that wait for it.
 func (s *Server) resume() error {
+	if !s.pm.running() {
+		return nil
+	}
 	kids, err := children(s.pm.pid)
 	for _, pid := range kids {
 		err = errors.Join(err, signal(pid, sigContinue))

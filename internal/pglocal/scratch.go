@@ -110,14 +110,14 @@ func sweep(base string) {
 	for _, dir := range dirs {
 		f, err := os.OpenFile(filepath.Join(dir, ownerLock), os.O_RDWR, 0)
 		if errors.Is(err, os.ErrNotExist) {
-			os.Remove(dir) // succeeds only if empty
+			_ = os.Remove(dir) // succeeds only if empty
 			continue
 		}
 		if err != nil {
 			continue
 		}
 		if held, _ := tryLock(f); held {
-			os.RemoveAll(dir)
+			_ = os.RemoveAll(dir)
 		}
 		f.Close()
 	}
