@@ -3,7 +3,13 @@
 // It imports nothing but the standard library and does no I/O.
 package relation
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
+
+// ErrNoTable says that a database has no relation of the name asked for.
+var ErrNoTable = errors.New("no such table")
 
 // Kind is the kind of a relation, as pg_class.relkind has it.
 type Kind byte
@@ -268,3 +274,31 @@ type Server struct {
 
 // Major returns the major version.
 func (s *Server) Major() int { return s.Number / 10000 }
+
+// SortOrder says how a type's canonical bytes can be made to sort bytewise as
+// the server sorts the values, on every server.
+type SortOrder byte
+
+// The sort orders.
+const (
+	Unsorted     SortOrder = iota
+	SortsSigned            // two's complement of fixed length: integers, dates, timestamps
+	SortsBytes             // bytes of fixed length
+	SortsVarying           // bytes of varying length: only as the last column of a prefix
+)
+
+// Sorts returns the type's sort order.
+func (t *Type) Sorts() SortOrder {
+	t = t.Underlying()
+	switch {
+	case t.Kind != Base:
+		return Unsorted
+	case t.Builtin("int2", "int4", "int8", "date", "timestamp", "timestamptz", "time"):
+		return SortsSigned
+	case t.Builtin("uuid", "bool"):
+		return SortsBytes
+	case t.Builtin("bytea"):
+		return SortsVarying
+	}
+	return Unsorted
+}

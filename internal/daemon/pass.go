@@ -1,0 +1,291 @@
+// Package daemon joins the two sides: it connects to both databases, selects
+// the tables, and runs passes over them.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/verifierd/verifierd/pkg/parity"
+	"github.com/verifierd/verifierd/pkg/relation"
+	"github.com/verifierd/verifierd/pkg/rowhash"
+	"github.com/verifierd/verifierd/pkg/snapshot"
+)
+
+// Options say what one pass compares and how. Zero fields take the defaults
+// named.
+type Options struct {
+	// DSN are libpq connection strings.
+	DSN [2]string
+	// Tables and Exclude select tables by the source's names. No Tables: all
+	// that users made.
+	Tables, Exclude []relation.Pattern
+	// Map names tables that are called otherwise on the target.
+	Map map[relation.Name]relation.Name
+
+	Workers            int               // connections a side that read; default: snapshot.DefaultWorkers
+	Read               snapshot.ReadMode // default: snapshot.Fast
+	PerTable           bool              // a snapshot a table rather than one for all
+	Recheck            time.Duration     // how long the target may take to catch up
+	MaxRate            int64             // bytes a second and side; 0: unbounded
+	StallTimeout       time.Duration     // default: 60 s
+	MaxDivergences     int               // rows named in the outcome, a table
+	Values             parity.ValuePolicy
+	IgnoreLargeObjects bool
+	SpillDir           string
+
+	Observer parity.Observer
+}
+
+// Verify runs one pass. Trouble with the databases is part of the outcome,
+// which is then incomplete and says why.
+func Verify(ctx context.Context, o Options) *parity.Pass {
+	started := time.Now()
+	pass, err := verify(ctx, o)
+	if err != nil {
+		return &parity.Pass{Reason: reason(err), StartedAt: started, FinishedAt: time.Now()}
+	}
+	return pass
+}
+
+func reason(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
+	// A joined error has a line for each side.
+	return strings.Join(strings.Split(err.Error(), "\n"), "; ")
+}
+
+func verify(ctx context.Context, o Options) (*parity.Pass, error) {
+	seed, err := rowhash.NewSeed()
+	if err != nil {
+		return nil, err
+	}
+	db, err := connect(ctx, o, seed)
+	if err != nil {
+		return nil, err
+	}
+	defer db.close()
+	selected, err := db.choose(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	pass := parity.Run(ctx, parity.Config{
+		Tables: selected.tables, Open: [2]parity.Opener{db.opener(relation.Source), db.opener(relation.Target)},
+		PerTable: o.PerTable, Workers: db.workers, Recheck: o.Recheck, MaxRows: o.MaxDivergences, Values: o.Values,
+		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && !o.IgnoreLargeObjects,
+		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
+		Differences: selected.differences, Observer: o.Observer,
+	})
+	for _, side := range relation.Sides {
+		if n := db.side[side].LargeRows(); n > 0 {
+			pass.Notes = append(pass.Notes, fmt.Sprintf("%d very large rows on the %s were read by one worker at a time", n, side))
+		}
+	}
+	return pass, nil
+}
+
+// databases are the two sides of a pass.
+type databases struct {
+	side    [2]*snapshot.Database
+	workers int
+	notes   []string
+}
+
+func connect(ctx context.Context, o Options, seed uint64) (*databases, error) {
+	db := &databases{workers: o.Workers}
+	if db.workers == 0 {
+		db.workers = snapshot.DefaultWorkers()
+	}
+	var failed [2]error
+	var wg sync.WaitGroup
+	for _, side := range relation.Sides {
+		wg.Go(func() {
+			d, err := snapshot.Connect(ctx, snapshot.Config{
+				ConnString: o.DSN[side], Workers: db.workers, Read: o.Read, Seed: seed,
+				MaxRate: o.MaxRate, StallTimeout: o.StallTimeout,
+			})
+			if err != nil {
+				failed[side] = fmt.Errorf("connect to the %s: %w", side, err)
+				return
+			}
+			db.side[side] = d
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(failed[:]...); err != nil {
+		db.close()
+		return nil, err
+	}
+	if err := db.tellApart(ctx); err != nil {
+		db.close()
+		return nil, err
+	}
+	return db, nil
+}
+
+func (db *databases) close() {
+	for _, d := range db.side {
+		if d != nil {
+			d.Close()
+		}
+	}
+}
+
+// tellApart refuses to compare a database with itself, or a standby with its
+// primary: both agree whatever was migrated.
+func (db *databases) tellApart(ctx context.Context) error {
+	source, target := db.side[0].Server(), db.side[1].Server()
+	if source.SystemIdentifier != target.SystemIdentifier {
+		return nil
+	}
+	same, err := snapshot.SameInstance(ctx, db.side[0], db.side[1])
+	switch {
+	case err != nil:
+		return err
+	case same && source.DatabaseOID == target.DatabaseOID:
+		return fmt.Errorf("source and target are the same database %s of the same server", relation.QuoteIdent(source.Database))
+	case same:
+		db.notes = append(db.notes, "source and target are two databases of one server")
+	case source.Standby != target.Standby:
+		return errors.New("one side is a standby of the other, or of its clone: it says nothing about a migration")
+	default:
+		db.notes = append(db.notes, "source and target have the same system identifier: one is a clone of the other")
+	}
+	return nil
+}
+
+func (db *databases) opener(side relation.Side) parity.Opener {
+	return func(ctx context.Context, names []relation.Name) (parity.Reader, error) {
+		s, err := db.side[side].Open(ctx, side, names)
+		if err != nil {
+			return nil, err // not s: a nil *Snapshot is no nil Reader
+		}
+		return s, nil
+	}
+}
+
+// selection is what a pass is going to compare, and what not.
+type selection struct {
+	tables      []parity.Tables
+	skipped     []string
+	notes       []string
+	differences []parity.SchemaDifference
+}
+
+// choose selects the tables by the source's names.
+func (db *databases) choose(ctx context.Context, o Options) (*selection, error) {
+	var lists [2][]snapshot.Listed
+	for _, side := range relation.Sides {
+		var err error
+		if lists[side], err = db.side[side].List(ctx); err != nil {
+			return nil, fmt.Errorf("list tables of the %s: %w", side, err)
+		}
+	}
+	return selectTables(lists, o)
+}
+
+func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
+	s := &selection{}
+	onTarget := make(map[relation.Name]bool) // expected there
+	used := make([]bool, len(o.Tables))
+	for name, target := range o.Map {
+		if !slices.ContainsFunc(lists[0], func(l snapshot.Listed) bool { return l.Name == name }) {
+			return nil, fmt.Errorf("--map %s=%s: the source has no table %s", name, target, name)
+		}
+	}
+	for _, l := range lists[relation.Source] {
+		target, mapped := o.Map[l.Name]
+		if !mapped {
+			target = l.Name
+		}
+		onTarget[target] = true
+		if s.wants(l, o, used) {
+			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: target})
+		}
+	}
+	for _, l := range lists[relation.Target] {
+		if onTarget[l.Name] || !wanted(l, o, used) {
+			continue
+		}
+		if slices.ContainsFunc(o.Tables, func(p relation.Pattern) bool { return names(p, l.Name) }) {
+			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: l.Name})
+			continue
+		}
+		s.differences = append(s.differences, parity.SchemaDifference{
+			Table: l.Name, Object: "table", Kind: "extra", Severity: parity.Drifts, Target: l.Name.String(),
+		})
+	}
+	for i, p := range o.Tables {
+		if !used[i] {
+			return nil, fmt.Errorf("--table %s selects nothing", p)
+		}
+	}
+	if len(s.tables) == 0 {
+		return nil, errors.New("no table was selected: the source has none that users made, or all are excluded")
+	}
+	return s, nil
+}
+
+// wants is wanted, and notes why a relation that one might expect is left out.
+func (s *selection) wants(l snapshot.Listed, o Options, used []bool) bool {
+	if wanted(l, o, used) {
+		return true
+	}
+	if l.Extension != "" && len(o.Tables) == 0 {
+		s.skipped = append(s.skipped, fmt.Sprintf("%s: it belongs to extension %s", l.Name, l.Extension))
+	} else if l.Kind == relation.View || l.Kind == relation.MatView {
+		if len(o.Tables) == 0 {
+			s.skipped = append(s.skipped, fmt.Sprintf("%s: a %s is compared only when --table names it", l.Name, l.Kind))
+		}
+	} else if slices.ContainsFunc(o.Exclude, func(p relation.Pattern) bool { return p.Match(l.Name) }) {
+		s.skipped = append(s.skipped, fmt.Sprintf("%s: excluded", l.Name))
+	}
+	return false
+}
+
+// wanted reports whether the options select a relation, and marks the patterns
+// that do.
+func wanted(l snapshot.Listed, o Options, used []bool) bool {
+	if l.Temporary {
+		return false
+	}
+	excluded := slices.ContainsFunc(o.Exclude, func(p relation.Pattern) bool { return p.Match(l.Name) })
+	if len(o.Tables) == 0 {
+		return !excluded && l.Extension == "" && !l.Part && l.Kind != relation.View && l.Kind != relation.MatView
+	}
+	selected := false
+	for i, p := range o.Tables {
+		if !p.Match(l.Name) {
+			continue
+		}
+		// What is read as part of another relation, or computed from others,
+		// is compared by itself only when it is named.
+		if (l.Part || l.Kind == relation.View || l.Kind == relation.MatView) && !names(p, l.Name) {
+			continue
+		}
+		selected, used[i] = true, true
+	}
+	return selected && !excluded
+}
+
+// names reports whether the pattern names that relation and no other.
+func names(p relation.Pattern, n relation.Name) bool {
+	name, exact := p.Exact()
+	return exact && name == n
+}
+
+// CheckSpillDir reports an error if temporary files cannot be made there.
+func CheckSpillDir(dir string) error {
+	f, err := os.CreateTemp(dir, "verifierd-*")
+	if err != nil {
+		return fmt.Errorf("directory for temporary files: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}

@@ -1,0 +1,337 @@
+package parity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/verifierd/verifierd/pkg/merkle"
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+// comparison compares one table.
+type comparison struct {
+	*pass
+	result  Table
+	planned *plannedForm
+	at      pair               // the pass's snapshots
+	moment  [2]relation.Moment // when they were taken
+	plan    *leafPlan
+	trees   [2]*merkle.Tree
+	// sketches are dropped once they were decoded.
+	sketches [2]*merkle.Sketch
+	readRows [2]atomic.Int64
+	// candidates differed at the pass's snapshots.
+	candidates *spool
+	accounted  bool
+	schema     []SchemaDifference
+	// incomplete says what was not established, and why.
+	incomplete []string
+	// unsettled says why rows could be neither confirmed nor cleared; empty:
+	// they kept changing.
+	unsettled string
+
+	mu       sync.Mutex // guards what follows, and result's counts and rows, while rows are read again
+	keyBytes [][]byte   // of result.Rows, to sort them by
+	settled  int64      // candidates judged in this round
+}
+
+// fail notes that something was not established.
+func (c *comparison) fail(err error) {
+	if err == nil {
+		return
+	}
+	text := err.Error()
+	if errors.Is(err, context.Canceled) {
+		text = "interrupted"
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		text = "ran out of time"
+	}
+	if !slices.Contains(c.incomplete, text) {
+		c.incomplete = append(c.incomplete, text)
+	}
+}
+
+// scan does all that needs the pass's snapshots: it reads both tables, and
+// finds the rows that differ.
+func (c *comparison) scan(ctx context.Context) {
+	if !c.resolve() {
+		return
+	}
+	if err := c.digest(ctx); err != nil {
+		c.fail(err)
+		return
+	}
+	leaves, err := merkle.Diff(c.trees[0], c.trees[1])
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	if len(leaves) > 0 {
+		c.observer.TableStage(c.result.Name, "finding rows")
+		c.fail(c.collect(ctx, leaves))
+	}
+	for _, side := range relation.Sides {
+		c.fail(c.at.reader[side].Unchanged(ctx, c.at.table[side]))
+	}
+}
+
+// resolve looks the table up on both sides and plans the form. It reports
+// whether there is anything to read.
+func (c *comparison) resolve() bool {
+	names := [2]relation.Name{c.result.Name, c.result.TargetName}
+	var absent [2]bool
+	for _, side := range relation.Sides {
+		t, err := c.at.reader[side].Table(names[side])
+		c.at.table[side] = t
+		switch {
+		case errors.Is(err, relation.ErrNoTable):
+			absent[side] = true
+		case err != nil:
+			c.fail(err)
+		}
+	}
+	switch {
+	case absent[0] && absent[1]:
+		c.fail(fmt.Errorf("%s exists on neither side", c.result.Name))
+	case absent[relation.Target]:
+		c.schema = append(c.schema, SchemaDifference{Table: names[0], Object: "table", Kind: "missing", Severity: Breaks, Source: names[0].String()})
+	case absent[relation.Source]:
+		c.schema = append(c.schema, SchemaDifference{Table: names[0], Object: "table", Kind: "extra", Severity: Breaks, Target: names[1].String()})
+	}
+	if absent[0] || absent[1] || len(c.incomplete) > 0 {
+		return false
+	}
+	c.planned = planForm(c.at.table[0], c.at.table[1], [2]string{c.at.reader[0].Server().Encoding, c.at.reader[1].Server().Encoding})
+	c.schema = append(c.schema, c.planned.differences...)
+	c.incomplete = append(c.incomplete, c.planned.gaps...)
+	c.result.Notes = append(c.result.Notes, c.planned.notes...)
+	c.result.Key = c.planned.keyNames(relation.Source)
+	if c.moneyDiffers() {
+		c.result.Notes = append(c.result.Notes, "money is compared as a number; lc_monetary differs, so it may mean other amounts")
+	}
+	return true
+}
+
+func (c *comparison) moneyDiffers() bool {
+	return c.at.reader[0].Server().LCMonetary != c.at.reader[1].Server().LCMonetary &&
+		slices.ContainsFunc(c.planned.Fields, func(f relation.Field) bool { return f.Type[0].Underlying().Builtin("money") })
+}
+
+// digest reads both tables wholly and builds their trees.
+func (c *comparison) digest(ctx context.Context) error {
+	name, form := c.result.Name, &c.planned.Form
+	c.observer.TableStarted(TableStart{Name: name, Rows: [2]int64{estimate(c.at.table[0]), estimate(c.at.table[1])}})
+	plan, err := c.planLeaves(ctx)
+	if err != nil {
+		return err
+	}
+	c.plan = plan
+	size := sketchSize(form, plan, c.at.table)
+	var leaves [2][]merkle.Digest
+	var sketches [2]*merkle.Sketch
+	err = c.at.each(ctx, func(ctx context.Context, side relation.Side) error {
+		t := c.at.table[side]
+		var err error
+		leaves[side], sketches[side], err = c.at.reader[side].Scan(ctx, t, form, plan.Layout, size, func(rows, bytes int64) {
+			c.readRows[side].Add(rows)
+			c.observer.RowsRead(name, side, rows, bytes)
+		})
+		return err
+	})
+	for _, side := range relation.Sides {
+		c.result.Side[side].ReadRows = c.readRows[side].Load()
+	}
+	if err != nil {
+		return err
+	}
+	description := []byte(form.Describe())
+	for _, side := range relation.Sides {
+		c.trees[side] = merkle.NewTree(description, leaves[side])
+		s := &c.result.Side[side]
+		s.Rows, s.Root, s.Read = int64(c.trees[side].Total().Count), c.trees[side].Root().String(), true
+	}
+	c.sketches = sketches
+	return nil
+}
+
+// planLeaves samples both sides and lays out the leaves.
+func (c *comparison) planLeaves(ctx context.Context) (*leafPlan, error) {
+	rows := [2]int64{max(0, estimate(c.at.table[0])), max(0, estimate(c.at.table[1]))}
+	leaves := int64(wantedLeaves(max(rows[0], rows[1])))
+	var samples [2]relation.Sample
+	if c.planned.Ordered > 0 && leaves > 1 {
+		err := c.at.each(ctx, func(ctx context.Context, side relation.Side) error {
+			limit := min(leaves*samplesPerLeaf, maxSamples) * rows[side] / max(1, rows[0]+rows[1])
+			var err error
+			samples[side], err = c.at.reader[side].Sample(ctx, c.at.table[side], &c.planned.Form, int(limit))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return planLeaves(rows, samples)
+}
+
+// estimate guesses a table's rows before it is read. Statistics may be old or
+// absent; the size on disk is not.
+func estimate(t *relation.Table) int64 {
+	var rows int64
+	for i := range t.Members {
+		m := &t.Members[i]
+		if m.Rows >= 0 {
+			rows += m.Rows
+			continue
+		}
+		rows += m.Bytes / int64(28+12*len(t.Columns))
+	}
+	return rows
+}
+
+// collect finds the rows that differ in the given leaves and keeps them as
+// candidates. They are all that differs, or accounted stays false.
+func (c *comparison) collect(ctx context.Context, leaves []int) error {
+	rest := c.trees[0].Total()
+	rest.Subtract(c.trees[1].Total())
+	c.candidates = newSpool(c.spill.limit, c.spill.dir)
+	var buf []byte
+	keep := func(d *difference) error {
+		d.account(&rest)
+		buf = d.appendTo(buf[:0])
+		return c.candidates.append(buf)
+	}
+	decoded, err := c.decode()
+	if err != nil {
+		return err
+	}
+	if decoded != nil {
+		for _, d := range decoded {
+			if err := keep(d); err != nil {
+				return err
+			}
+		}
+	} else if err := c.finder(&c.at).find(ctx, leaves, keep); err != nil {
+		return err
+	}
+	c.accounted = rest.IsZero()
+	if !c.accounted {
+		return errUnexplained
+	}
+	return nil
+}
+
+// decode gets the differences out of the sketches, nil if they do not hold them.
+func (c *comparison) decode() ([]*difference, error) {
+	if c.sketches[0] == nil {
+		return nil, nil
+	}
+	if err := c.sketches[0].Subtract(c.sketches[1]); err != nil {
+		return nil, err
+	}
+	entries, ok := c.sketches[0].Decode()
+	c.sketches = [2]*merkle.Sketch{}
+	if !ok {
+		return nil, nil
+	}
+	return differencesOf(entries)
+}
+
+func (c *comparison) finder(at *pair) *finder {
+	a, b := c.trees[0].Leaves(), c.trees[1].Leaves()
+	return &finder{
+		pair: at, form: &c.planned.Form, plan: c.plan, workers: c.workers, spill: c.spill,
+		rows: func(leaf int) uint64 { return a[leaf].Count + b[leaf].Count },
+	}
+}
+
+// conclude derives the verdict and says why.
+func (c *comparison) conclude(started time.Time) Table {
+	t := &c.result
+	n := &t.Divergences
+	n.Explained = c.accounted || c.trees[0] != nil && c.trees[0].Root() == c.trees[1].Root()
+	if n.Volatile > 0 {
+		c.incomplete = append(c.incomplete, c.volatileReason())
+	}
+	var breaks []string
+	for i := range c.schema {
+		if c.schema[i].Severity == Breaks {
+			breaks = append(breaks, c.schema[i].Object+" "+schemaVerb(c.schema[i].Kind))
+		}
+	}
+	t.Complete = len(c.incomplete) == 0
+	var reasons []string
+	if n.Confirmed() > 0 {
+		reasons = append(reasons, describeCounts(n))
+	}
+	if len(breaks) > 0 {
+		reasons = append(reasons, strings.Join(breaks, ", "))
+	}
+	switch {
+	case len(reasons) > 0:
+		t.Verdict = Diverged
+		if !t.Complete {
+			reasons = append(reasons, "not complete: "+strings.Join(c.incomplete, "; "))
+		}
+	case !t.Complete:
+		t.Verdict = Incomplete
+		reasons = c.incomplete
+	case t.Side[0].Read && t.Side[1].Read:
+		t.Verdict = Match
+		reasons = append(reasons, c.matchReason())
+	default:
+		t.Complete = false
+		reasons = append(reasons, "nothing was read")
+	}
+	t.Reason = strings.Join(reasons, "; ")
+	t.Duration = time.Since(started)
+	c.sortRows()
+	return *t
+}
+
+func (c *comparison) matchReason() string {
+	n := &c.result.Divergences
+	switch {
+	case n.Healed > 0:
+		return fmt.Sprintf("%s differed at the pass's snapshots and no longer do when read again: equal, but not at one snapshot", countRows(n.Healed))
+	case c.result.Side[0].Rows == 0:
+		return "both sides are empty"
+	}
+	return countRows(c.result.Side[0].Rows) + " are identical"
+}
+
+func schemaVerb(kind string) string {
+	if kind == "changed" {
+		return "differs in type"
+	}
+	return "is " + kind
+}
+
+func describeCounts(n *Counts) string {
+	var kinds []string
+	for _, k := range []struct {
+		n    int64
+		name string
+	}{{n.Missing, "missing"}, {n.Extra, "extra"}, {n.Mismatched, "mismatched"}} {
+		if k.n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", k.n, k.name))
+		}
+	}
+	total := "1 divergent row"
+	if n.Confirmed() != 1 {
+		total = fmt.Sprintf("%d divergent rows", n.Confirmed())
+	}
+	return total + " (" + strings.Join(kinds, ", ") + ")"
+}
+
+func countRows(n int64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return fmt.Sprintf("%d rows", n)
+}

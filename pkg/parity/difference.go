@@ -1,0 +1,225 @@
+package parity
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/verifierd/verifierd/pkg/merkle"
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+// difference is what one key has on one side and not on the other. A key may
+// stand for several rows, where only the other side holds it unique.
+type difference struct {
+	key []byte // canonical; a keyless row's hash
+	// surplus holds, for each side, the rows that it has more often.
+	surplus [2][]run
+	// total counts all rows of the key on each side.
+	total [2]int64
+	// changed says that the source's row was not the same in all readings.
+	changed bool
+}
+
+// run is a row hash with how often it occurs.
+type run struct {
+	hash  merkle.Hash
+	count int64
+}
+
+func (d *difference) empty() bool { return len(d.surplus[0]) == 0 && len(d.surplus[1]) == 0 }
+
+func surplusRows(runs []run) int64 {
+	var n int64
+	for _, r := range runs {
+		n += r.count
+	}
+	return n
+}
+
+// kinds says how many rows are missing, extra and mismatched. Under a key,
+// rows pair up; without one there is nothing to pair them by.
+func (d *difference) kinds(keyless bool) (missing, extra, mismatched int64) {
+	missing, extra = surplusRows(d.surplus[relation.Source]), surplusRows(d.surplus[relation.Target])
+	if !keyless {
+		mismatched = min(missing, extra)
+	}
+	return missing - mismatched, extra - mismatched, mismatched
+}
+
+// account takes the difference out of what remains to be explained.
+func (d *difference) account(rest *merkle.Digest) {
+	for _, r := range d.surplus[relation.Source] {
+		rest.Subtract(times(r))
+	}
+	for _, r := range d.surplus[relation.Target] {
+		rest.Merge(times(r))
+	}
+}
+
+// times is the digest of a row that occurs so often.
+func times(r run) merkle.Digest {
+	var sum merkle.Digest
+	power := merkle.Digest{Count: 1, Sum: r.hash}
+	for n := r.count; n > 0; n >>= 1 {
+		if n&1 == 1 {
+			sum.Merge(power)
+		}
+		power.Merge(power)
+	}
+	return sum
+}
+
+// appendTo encodes the difference for a spool.
+func (d *difference) appendTo(dst []byte) []byte {
+	flag := byte(0)
+	if d.changed {
+		flag = 1
+	}
+	dst = append(dst, flag)
+	dst = binary.AppendUvarint(dst, uint64(len(d.key)))
+	dst = append(dst, d.key...)
+	for side := range d.surplus {
+		dst = binary.AppendUvarint(dst, uint64(d.total[side]))
+		dst = binary.AppendUvarint(dst, uint64(len(d.surplus[side])))
+		for _, r := range d.surplus[side] {
+			dst = r.hash.AppendBytes(dst)
+			dst = binary.AppendUvarint(dst, uint64(r.count))
+		}
+	}
+	return dst
+}
+
+var errRecord = errors.New("temporary file: malformed record")
+
+// decodeDifference reads what appendTo wrote. It copies everything out.
+func decodeDifference(b []byte) (*difference, error) {
+	if len(b) < 1 {
+		return nil, errRecord
+	}
+	d := &difference{changed: b[0] == 1}
+	b = b[1:]
+	number := func() uint64 {
+		n, w := binary.Uvarint(b)
+		if w <= 0 {
+			b = nil
+			return 0
+		}
+		b = b[w:]
+		return n
+	}
+	n := number()
+	if n > uint64(len(b)) {
+		return nil, errRecord
+	}
+	d.key, b = bytes.Clone(b[:n]), b[n:]
+	for side := range d.surplus {
+		d.total[side] = int64(number())
+		runs := number()
+		if runs > uint64(len(b))/merkle.HashSize {
+			return nil, errRecord
+		}
+		for range runs {
+			if len(b) < merkle.HashSize {
+				return nil, errRecord
+			}
+			r := run{hash: merkle.HashFromBytes([merkle.HashSize]byte(b[:merkle.HashSize]))}
+			b = b[merkle.HashSize:]
+			r.count = int64(number())
+			d.surplus[side] = append(d.surplus[side], r)
+		}
+	}
+	if len(b) != 0 {
+		return nil, errRecord
+	}
+	return d, nil
+}
+
+// entry is a row that was read on one side.
+type entry struct {
+	key  []byte // canonical; empty for a keyless row
+	hash merkle.Hash
+	side relation.Side
+}
+
+// join sorts the entries and calls f with the difference of each key, where
+// there is one. The difference is valid during the call.
+func join(entries []entry, f func(*difference) error) error {
+	slices.SortFunc(entries, func(a, b entry) int {
+		return cmp.Or(bytes.Compare(a.key, b.key), a.hash.Compare(b.hash))
+	})
+	var d difference
+	flush := func() error {
+		if d.empty() {
+			return nil
+		}
+		return f(&d)
+	}
+	for i := 0; i < len(entries); {
+		first := &entries[i]
+		keyless := len(first.key) == 0
+		if i == 0 || keyless || !bytes.Equal(first.key, entries[i-1].key) {
+			if err := flush(); err != nil {
+				return err
+			}
+			d = difference{key: first.key}
+			if keyless {
+				d.key = first.hash.AppendBytes(nil)
+			}
+		}
+		var count [2]int64
+		for ; i < len(entries) && entries[i].hash == first.hash && bytes.Equal(entries[i].key, first.key); i++ {
+			count[entries[i].side]++
+		}
+		d.total[0] += count[0]
+		d.total[1] += count[1]
+		if n := count[0] - count[1]; n > 0 {
+			d.surplus[relation.Source] = append(d.surplus[relation.Source], run{first.hash, n})
+		} else if n < 0 {
+			d.surplus[relation.Target] = append(d.surplus[relation.Target], run{first.hash, -n})
+		}
+	}
+	return flush()
+}
+
+// differencesOf groups what a sketch decoded by key.
+func differencesOf(entries []merkle.Entry) ([]*difference, error) {
+	byKey := make(map[string]*difference, len(entries))
+	for _, e := range entries {
+		key := e.Key
+		if len(key) == 0 {
+			key = e.Hash.AppendBytes(nil)
+		}
+		d := byKey[string(key)]
+		if d == nil {
+			d = &difference{key: key}
+			byKey[string(key)] = d
+		}
+		side, count := relation.Source, e.Count
+		if count < 0 {
+			side, count = relation.Target, -count
+		}
+		d.surplus[side] = append(d.surplus[side], run{e.Hash, count})
+	}
+	list := make([]*difference, 0, len(byKey))
+	for _, d := range byKey {
+		list = append(list, d)
+	}
+	slices.SortFunc(list, func(a, b *difference) int { return bytes.Compare(a.key, b.key) })
+	for _, d := range list {
+		for side := range d.surplus {
+			sortRuns(d.surplus[side])
+		}
+		if len(d.key) == 0 {
+			return nil, fmt.Errorf("a decoded row has no key")
+		}
+	}
+	return list, nil
+}
+
+func sortRuns(runs []run) {
+	slices.SortFunc(runs, func(a, b run) int { return a.hash.Compare(b.hash) })
+}

@@ -1,0 +1,299 @@
+package parity
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/verifierd/verifierd/pkg/merkle"
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+const (
+	// groupRows is how many rows, of both sides together, are compared in
+	// memory at a time while divergent rows are sought.
+	groupRows = 1 << 16
+	// maxParts bounds the temporary files, and so the rows, of one scan.
+	maxParts = 128
+	// maxRangedMembers is up to how many members a key range is read through
+	// their indexes; with more, each range would cost as many queries.
+	maxRangedMembers = 16
+)
+
+// pair is a table on both sides, each at one snapshot.
+type pair struct {
+	reader [2]Reader
+	table  [2]*relation.Table
+}
+
+// each runs f for both sides at once.
+func (p *pair) each(ctx context.Context, f func(context.Context, relation.Side) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, side := range relation.Sides {
+		g.Go(func() error { return f(ctx, side) })
+	}
+	return g.Wait()
+}
+
+// finder finds the differing rows of two tables in the leaves that differ.
+type finder struct {
+	*pair
+	form    *relation.Form
+	plan    *leafPlan
+	workers int
+	spill   spillConfig
+	// rows counts, for each leaf, the rows of both sides.
+	rows func(leaf int) uint64
+}
+
+type spillConfig struct {
+	limit int // bytes in memory before a temporary file is used
+	dir   string
+}
+
+// find calls f, from one goroutine at a time, with every difference in the
+// given leaves, which are ascending.
+func (f *finder) find(ctx context.Context, leaves []int, each func(*difference) error) error {
+	var mu sync.Mutex
+	serial := func(d *difference) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return each(d)
+	}
+	if f.byRange(leaves) {
+		return f.findInRanges(ctx, leaves, serial)
+	}
+	return f.findByScan(ctx, leaves, serial)
+}
+
+// byRange decides whether the leaves are read as key ranges through the index,
+// or in another scan. An index is the quicker way to few rows; to many only
+// where they lie about in the index's order.
+func (f *finder) byRange(leaves []int) bool {
+	if f.plan.Spreads() || f.plan.Ranges() < 2 {
+		return false
+	}
+	for _, side := range relation.Sides {
+		if !f.form.Ranged[side] || len(f.table[side].Members) > maxRangedMembers {
+			return false
+		}
+	}
+	few := len(leaves)*10 < f.plan.Leaves()
+	return few || f.plan.correlated[0] && f.plan.correlated[1]
+}
+
+// leafGroup is a run of neighbouring ranges that is read at once.
+type leafGroup struct {
+	first, last int // leaves
+	rows        uint64
+}
+
+func (f *finder) groups(leaves []int) []leafGroup {
+	var groups []leafGroup
+	for _, leaf := range leaves {
+		rows := f.rows(leaf)
+		if n := len(groups); n > 0 && groups[n-1].last == leaf-1 && groups[n-1].rows+rows <= groupRows {
+			groups[n-1].last = leaf
+			groups[n-1].rows += rows
+			continue
+		}
+		groups = append(groups, leafGroup{leaf, leaf, rows})
+	}
+	return groups
+}
+
+func (f *finder) findInRanges(ctx context.Context, leaves []int, each func(*difference) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(f.workers)
+	for _, group := range f.groups(leaves) {
+		g.Go(func() error {
+			var lo, hi *relation.Bound
+			if group.first > 0 {
+				lo = &f.plan.bounds[group.first-1]
+			}
+			if group.last < len(f.plan.bounds) {
+				hi = &f.plan.bounds[group.last]
+			}
+			var c collector
+			err := f.each(ctx, func(ctx context.Context, side relation.Side) error {
+				return f.reader[side].CollectRange(ctx, f.table[side], f.form, f.plan.Layout, lo, hi, c.emit(side))
+			})
+			if err != nil {
+				return err
+			}
+			return join(c.entries, each)
+		})
+	}
+	return g.Wait()
+}
+
+// collector gathers rows in memory, their keys in one arena.
+type collector struct {
+	mu      sync.Mutex // both sides emit at once
+	entries []entry
+	arena   []byte
+}
+
+func (c *collector) emit(side relation.Side) func(int, []byte, merkle.Hash) error {
+	return func(_ int, key []byte, hash merkle.Hash) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.add(side, key, hash)
+		return nil
+	}
+}
+
+func (c *collector) add(side relation.Side, key []byte, hash merkle.Hash) {
+	if len(c.arena)+len(key) > cap(c.arena) {
+		c.arena = make([]byte, 0, max(1<<16, len(key))) // earlier keys stay where they are
+	}
+	at := len(c.arena)
+	c.arena = append(c.arena, key...)
+	c.entries = append(c.entries, entry{key: c.arena[at:len(c.arena):len(c.arena)], hash: hash, side: side})
+}
+
+// findByScan reads both tables once more, or more often if very many rows are
+// to be compared.
+func (f *finder) findByScan(ctx context.Context, leaves []int, each func(*difference) error) error {
+	for len(leaves) > 0 {
+		n, err := f.scanFor(ctx, leaves, each)
+		if err != nil {
+			return err
+		}
+		leaves = leaves[n:]
+	}
+	return nil
+}
+
+// scanFor reads both tables and compares the rows of as many of the leaves as
+// one scan may spill; it returns how many. Rows are dealt out to parts that
+// each fit memory: the leaves' counts, which the first scan established, say
+// how many there will be.
+func (f *finder) scanFor(ctx context.Context, leaves []int, each func(*difference) error) (done int, err error) {
+	wanted := make([]bool, f.plan.Leaves())
+	partOf := make([]uint8, f.plan.Leaves())
+	parts, rows := 1, uint64(0)
+	for _, leaf := range leaves {
+		n := f.rows(leaf)
+		if rows > 0 && rows+n > groupRows {
+			if parts == maxParts {
+				break
+			}
+			parts, rows = parts+1, 0
+		}
+		rows += n
+		wanted[leaf], partOf[leaf] = true, uint8(parts-1)
+		done++
+	}
+	spools := make([]*spool, parts)
+	for i := range spools {
+		spools[i] = newSpool(f.spill.limit/parts, f.spill.dir)
+		defer spools[i].close()
+	}
+	err = f.each(ctx, func(ctx context.Context, side relation.Side) error {
+		return f.reader[side].Collect(ctx, f.table[side], f.form, f.plan.Layout, wanted, func(leaf int, key []byte, hash merkle.Hash) error {
+			var buf [96]byte
+			record := append(buf[:0], byte(side))
+			record = hash.AppendBytes(record)
+			return spools[partOf[leaf]].append(append(record, key...))
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range spools {
+		if err := f.joinSpool(s, each); err != nil {
+			return 0, err
+		}
+		s.close()
+	}
+	return done, ctx.Err()
+}
+
+func (f *finder) joinSpool(s *spool, each func(*difference) error) error {
+	if len(f.form.Key) == 0 {
+		return joinKeyless(s, each)
+	}
+	c := collector{entries: make([]entry, 0, s.count)}
+	err := s.each(func(record []byte) error {
+		side, hash, key := decodeEntry(record)
+		c.add(side, key, hash)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return join(c.entries, each)
+}
+
+func decodeEntry(record []byte) (relation.Side, merkle.Hash, []byte) {
+	hash := merkle.HashFromBytes([merkle.HashSize]byte(record[1 : 1+merkle.HashSize]))
+	return relation.Side(record[0]), hash, record[1+merkle.HashSize:]
+}
+
+// joinKeyless counts rows by their hash: a keyless table may hold the same row
+// so often that its copies would not fit memory.
+func joinKeyless(s *spool, each func(*difference) error) error {
+	counts := make(map[merkle.Hash]*[2]int64)
+	err := s.each(func(record []byte) error {
+		side, hash, _ := decodeEntry(record)
+		c := counts[hash]
+		if c == nil {
+			c = new([2]int64)
+			counts[hash] = c
+		}
+		c[side]++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for hash, c := range counts {
+		d := difference{key: hash.AppendBytes(nil), total: *c}
+		if n := c[0] - c[1]; n > 0 {
+			d.surplus[relation.Source] = []run{{hash, n}}
+		} else if n < 0 {
+			d.surplus[relation.Target] = []run{{hash, -n}}
+		} else {
+			continue
+		}
+		if err := each(&d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sketchSize chooses the sketch for a form: none where divergent rows can be
+// found through the index anyway.
+func sketchSize(form *relation.Form, plan *leafPlan, tables [2]*relation.Table) merkle.SketchSize {
+	f := finder{pair: &pair{table: tables}, form: form, plan: plan}
+	if f.byRange(nil) {
+		return merkle.SketchSize{}
+	}
+	size := merkle.SketchSize{Cells: 512}
+	for _, k := range form.KeyFields() {
+		size.KeyBytes += 4 + keyWidth(k.Type[relation.Source].Underlying())
+	}
+	return size
+}
+
+// keyWidth is how long a type's values in a key are, or are expected to be at
+// most.
+func keyWidth(t *relation.Type) int {
+	switch {
+	case t.Builtin("int2", "bool", "char"):
+		return 2
+	case t.Builtin("int4", "date", "float4"):
+		return 4
+	case t.Builtin("int8", "timestamp", "timestamptz", "time", "float8", "money", "macaddr"):
+		return 8
+	case t.Builtin("uuid", "interval", "timetz"):
+		return 16
+	}
+	return 44
+}
+
+var errUnexplained = fmt.Errorf("the rows found do not account for the whole difference")

@@ -1,0 +1,335 @@
+package parity
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+// plannedForm is the form in which two tables are compared, and what that
+// leaves open.
+type plannedForm struct {
+	relation.Form
+	differences []SchemaDifference
+	// gaps say what cannot be compared at all: they make the table incomplete.
+	gaps  []string
+	notes []string
+}
+
+// planForm matches the columns of two tables by name, in the source's order,
+// which is the cheapest for the source to send.
+func planForm(source, target *relation.Table, encodings [2]string) *plannedForm {
+	p := &plannedForm{}
+	p.Table = [2]relation.Name{source.Name, target.Name}
+	for i := range source.Columns {
+		p.addColumn(&source.Columns[i], target.Column(source.Columns[i].Name), encodings)
+	}
+	for i := range target.Columns {
+		if c := &target.Columns[i]; source.Column(c.Name) == nil {
+			p.differ("column "+c.Name, "extra", Drifts, "", c.Definition, "")
+			p.notes = append(p.notes, fmt.Sprintf("column %s exists on the target only", relation.QuoteIdent(c.Name)))
+		}
+	}
+	if len(p.Fields) == 0 && len(p.gaps) == 0 && len(source.Columns)+len(target.Columns) > 0 {
+		p.gaps = append(p.gaps, "the tables have no column in common")
+	}
+	p.chooseKey(source, target)
+	return p
+}
+
+func (p *plannedForm) differ(object, kind string, severity Severity, source, target, hint string) {
+	p.differences = append(p.differences, SchemaDifference{
+		Table: p.Table[relation.Source], Object: object, Kind: kind, Severity: severity, Source: source, Target: target, Hint: hint,
+	})
+}
+
+func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]string) {
+	object := "column " + source.Name
+	if target == nil {
+		p.differ(object, "missing", Breaks, source.Definition, "", "")
+		return
+	}
+	field := relation.Field{Name: [2]string{source.Name, target.Name}, Type: [2]*relation.Type{source.Type, target.Type}}
+	if bare := cmpFirst(incomparable(source.Type), incomparable(target.Type)); bare != "" {
+		p.gaps = append(p.gaps, fmt.Sprintf("column %s holds values of type %s, which mean nothing on another server", relation.QuoteIdent(source.Name), bare))
+		return
+	}
+	if encodings[0] != encodings[1] && (sortsKeysByBytes(source.Type) || sortsKeysByBytes(target.Type)) {
+		p.gaps = append(p.gaps, fmt.Sprintf("column %s of type %s cannot be compared between encodings %s and %s", relation.QuoteIdent(source.Name), source.Definition, encodings[0], encodings[1]))
+		return
+	}
+	if !commonForm(&field) {
+		p.differ(object, "changed", Breaks, source.Definition, target.Definition,
+			"the values have no common form; the column was not compared")
+		p.gaps = append(p.gaps, fmt.Sprintf("column %s is %s on the source and %s on the target", relation.QuoteIdent(source.Name), source.Definition, target.Definition))
+		return
+	}
+	if source.Definition != target.Definition {
+		severity := Drifts
+		if changesValues(source.Type, target.Type) {
+			severity = Breaks
+		}
+		p.differ(object, "changed", severity, source.Definition, target.Definition, "")
+	}
+	p.Fields = append(p.Fields, field)
+}
+
+func cmpFirst(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// changesValues reports whether another modifier of the same type prints the
+// same value otherwise: numeric(12,2) and numeric(12,4), char(5) and char(9).
+func changesValues(source, target *relation.Type) bool {
+	s, t := source.Underlying(), target.Underlying()
+	return sameType(s, t) && s.Builtin("numeric", "bpchar")
+}
+
+// commonForm sets the casts and types that make a field's bytes comparable. It
+// reports false if the two types have no common form.
+func commonForm(f *relation.Field) bool {
+	s, t := f.Type[relation.Source], f.Type[relation.Target]
+	if sameType(s.Underlying(), t.Underlying()) {
+		if needsText(s) || needsText(t) {
+			castBoth(f, textType)
+		}
+		return true
+	}
+	for _, family := range []struct {
+		common  *relation.Type
+		members []string
+	}{
+		{int8Type, []string{"int2", "int4", "int8"}},
+		{float8Type, []string{"float4", "float8"}},
+		{textType, []string{"text", "varchar", "name"}},
+	} {
+		if s.Underlying().Builtin(family.members...) && t.Underlying().Builtin(family.members...) {
+			castBoth(f, family.common)
+			return true
+		}
+	}
+	if isLabel(s.Underlying()) && isLabel(t.Underlying()) {
+		castBoth(f, textType)
+		return true
+	}
+	return false
+}
+
+func castBoth(f *relation.Field, common *relation.Type) {
+	f.Type = [2]*relation.Type{common, common}
+	f.Cast = [2]string{common.SQL(), common.SQL()}
+}
+
+// isLabel reports whether a type's values are plain text under another name:
+// an enum migrated to text, or to an enum of another name.
+func isLabel(t *relation.Type) bool {
+	return t.Kind == relation.Enum || t.Builtin("text", "varchar") || extensionType(t) && t.Name == "citext"
+}
+
+var (
+	int8Type   = &relation.Type{Schema: "pg_catalog", Name: "int8", OID: 20, ArrayOID: 1016, Kind: relation.Base, BinaryOutput: true}
+	textType   = &relation.Type{Schema: "pg_catalog", Name: "text", OID: 25, ArrayOID: 1009, Kind: relation.Base, BinaryOutput: true, Collation: true}
+	float8Type = &relation.Type{Schema: "pg_catalog", Name: "float8", OID: 701, ArrayOID: 1022, Kind: relation.Base, BinaryOutput: true}
+)
+
+// sameType reports whether two types, perhaps on two servers, are the same.
+func sameType(s, t *relation.Type) bool {
+	if s == nil || t == nil {
+		return s == t
+	}
+	if s.Kind != t.Kind || len(s.Attributes) != len(t.Attributes) {
+		return false
+	}
+	for i := range s.Attributes {
+		if !sameType(s.Attributes[i].Underlying(), t.Attributes[i].Underlying()) {
+			return false
+		}
+	}
+	if s.Kind == relation.Array {
+		return sameType(s.Elem.Underlying(), t.Elem.Underlying())
+	}
+	return s.Name == t.Name && (s.Schema == t.Schema || extensionType(s) && extensionType(t)) && sameType(s.Elem, t.Elem)
+}
+
+// extensionType reports whether t is a base type that an extension brought;
+// extensions may be installed in any schema.
+func extensionType(t *relation.Type) bool { return t.Kind == relation.Base && !t.Builtin() }
+
+// anyPart reports whether f holds for t or anything it is made of.
+func anyPart(t *relation.Type, f func(*relation.Type) bool) bool {
+	if t == nil {
+		return false
+	}
+	return f(t) || anyPart(t.Elem, f) || slices.ContainsFunc(t.Attributes, func(a *relation.Type) bool { return anyPart(a, f) })
+}
+
+// incomparable returns the part of a type whose values name objects or
+// transactions of one server only; empty if there is none.
+func incomparable(t *relation.Type) (name string) {
+	anyPart(t, func(t *relation.Type) bool {
+		if t.Builtin("oid", "xid", "cid", "tid", "oidvector") {
+			name = t.Name
+		}
+		return name != ""
+	})
+	return name
+}
+
+// sortsKeysByBytes reports whether a type's output depends on the encoding:
+// jsonb and hstore keep their keys sorted by length in bytes.
+func sortsKeysByBytes(t *relation.Type) bool {
+	return anyPart(t, func(t *relation.Type) bool {
+		return t.Builtin("jsonb") || extensionType(t) && t.Name == "hstore"
+	})
+}
+
+// needsText reports whether values must be compared in their text form: the
+// type has no binary form, its binary form holds this server's OIDs, or it is
+// an extension's of which only the text form is known to survive a dump.
+func needsText(t *relation.Type) bool {
+	return anyPart(t, func(t *relation.Type) bool {
+		if t.Kind == relation.Base && (strings.HasPrefix(t.Name, "reg") && t.Builtin() || !t.BinaryOutput) {
+			return true
+		}
+		return extensionType(t) && t.Name != "hstore" && t.Name != "citext"
+	})
+}
+
+// chooseKey picks what identifies a row: a key of both sides if there is one,
+// else of either, the primary key first.
+func (p *plannedForm) chooseKey(source, target *relation.Table) {
+	p.compareKeys(source, target)
+	tables := [2]*relation.Table{source, target}
+	var best *relation.Key
+	for _, t := range tables {
+		for i := range t.Keys {
+			k := &t.Keys[i]
+			if p.fieldsOf(k.Columns) == nil {
+				continue
+			}
+			if best == nil {
+				best = k
+			}
+			if hasKey(tables[0], k.Columns) && hasKey(tables[1], k.Columns) {
+				best = k
+				break
+			}
+		}
+		if best != nil && hasKey(tables[0], best.Columns) && hasKey(tables[1], best.Columns) {
+			break
+		}
+	}
+	if best == nil {
+		p.notes = append(p.notes, "no key: rows are compared as a multiset")
+		return
+	}
+	p.Key = p.fieldsOf(best.Columns)
+	notNull := true
+	for _, k := range p.Key {
+		for _, side := range relation.Sides {
+			notNull = notNull && tables[side].Column(p.Fields[k].Name[side]).NotNull
+		}
+	}
+	if !notNull {
+		return // NULLs neither sort nor can be looked up
+	}
+	p.Ordered = p.orderedPrefix()
+	for _, side := range relation.Sides {
+		p.Indexed[side] = p.canLookUp(tables[side], side)
+		p.Ranged[side] = p.Ordered > 0 && hasIndex(tables[side], p.keyNames(side)[:p.Ordered])
+	}
+}
+
+// compareKeys reports keys that only one side has.
+func (p *plannedForm) compareKeys(source, target *relation.Table) {
+	for _, k := range source.Keys {
+		if !hasKey(target, k.Columns) {
+			p.differ(keyObject(k), "missing", Breaks, "("+strings.Join(k.Columns, ", ")+")", "", "without it the target can hold duplicate rows")
+		}
+	}
+	for _, k := range target.Keys {
+		if !hasKey(source, k.Columns) {
+			p.differ(keyObject(k), "extra", Drifts, "", "("+strings.Join(k.Columns, ", ")+")", "")
+		}
+	}
+}
+
+func keyObject(k relation.Key) string {
+	if k.Primary {
+		return "constraint " + k.Index
+	}
+	return "index " + k.Index
+}
+
+func hasKey(t *relation.Table, columns []string) bool {
+	return slices.ContainsFunc(t.Keys, func(k relation.Key) bool { return sameSet(k.Columns, columns) })
+}
+
+func sameSet(a, b []string) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
+}
+
+func hasIndex(t *relation.Table, columns []string) bool {
+	return slices.ContainsFunc(t.Indexes, func(x relation.Index) bool { return x.Leads(columns) })
+}
+
+// fieldsOf returns the positions of the named columns, nil if one is not compared.
+func (p *plannedForm) fieldsOf(columns []string) []int {
+	var fields []int
+	for _, name := range columns {
+		i := slices.IndexFunc(p.Fields, func(f relation.Field) bool { return f.Name[relation.Source] == name })
+		if i < 0 {
+			return nil
+		}
+		fields = append(fields, i)
+	}
+	return fields
+}
+
+func (p *plannedForm) keyNames(side relation.Side) []string {
+	names := make([]string, len(p.Key))
+	for i, f := range p.KeyFields() {
+		names[i] = f.Name[side]
+	}
+	return names
+}
+
+// orderedPrefix counts the leading key columns that sort the same everywhere.
+func (p *plannedForm) orderedPrefix() int {
+	n := 0
+	for _, f := range p.KeyFields() {
+		order := f.Type[relation.Source].Sorts()
+		if order == relation.Unsorted || order != f.Type[relation.Target].Sorts() {
+			break
+		}
+		n++
+		if order == relation.SortsVarying {
+			break // its length varies, so nothing sorts behind it
+		}
+	}
+	return n
+}
+
+// canLookUp reports whether an index of the side finds rows by the whole key,
+// sent as the form's types.
+func (p *plannedForm) canLookUp(t *relation.Table, side relation.Side) bool {
+	for _, f := range p.KeyFields() {
+		if f.Cast[side] == "" || f.Type[side] == int8Type {
+			continue
+		}
+		// varchar is looked up as text; anything else cast is not what the
+		// index holds.
+		if own := t.Column(f.Name[side]).Type.Underlying(); f.Type[side] != textType || !own.Builtin("text", "varchar") {
+			return false
+		}
+	}
+	names := p.keyNames(side)
+	return slices.ContainsFunc(t.Indexes, func(x relation.Index) bool {
+		return len(x.Columns) >= len(names) && sameSet(x.Columns[:len(names)], names)
+	})
+}

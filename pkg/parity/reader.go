@@ -1,0 +1,72 @@
+// Package parity compares tables of two databases: it finds every row in which
+// they differ, proves that there are no others, reads those rows again before
+// it accuses anyone, and says what was established.
+//
+// It reads through the interfaces of this file and knows no SQL.
+package parity
+
+import (
+	"context"
+
+	"github.com/verifierd/verifierd/pkg/merkle"
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+// Reader reads one side at one snapshot. Its methods may be called from many
+// goroutines at once. *snapshot.Snapshot is one.
+type Reader interface {
+	Server() *relation.Server
+	Moment() relation.Moment
+
+	// Table returns a table's definition at the snapshot. The error is
+	// relation.ErrNoTable if there is none, or says why it cannot be read;
+	// with the latter the definition may come along.
+	Table(name relation.Name) (*relation.Table, error)
+
+	// Chunks says how the table is going to be read.
+	Chunks(ctx context.Context, t *relation.Table) ([]relation.Chunk, error)
+
+	// Sample looks at up to about limit keys, spread over the table's rows.
+	Sample(ctx context.Context, t *relation.Table, form *relation.Form, limit int) (relation.Sample, error)
+
+	// Scan reads the table wholly and returns the digests of its leaves, and a
+	// sketch of the given size. Progress is called from many goroutines.
+	Scan(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, sketch merkle.SketchSize,
+		progress func(rows, bytes int64)) ([]merkle.Digest, *merkle.Sketch, error)
+
+	// Collect reads the table wholly and emits the rows in the wanted leaves,
+	// from many goroutines at once.
+	Collect(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, wanted []bool,
+		emit func(leaf int, key []byte, hash merkle.Hash) error) error
+
+	// CollectRange emits the rows whose ordered key columns lie in [lo, hi),
+	// through an index; nil is open.
+	CollectRange(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, lo, hi *relation.Bound,
+		emit func(leaf int, key []byte, hash merkle.Hash) error) error
+
+	// Lookup emits the rows that have one of the keys, through an index, and
+	// perhaps rows with other keys that the server takes for equal.
+	Lookup(ctx context.Context, t *relation.Table, form *relation.Form, keys [][]byte, values bool,
+		emit func(hash merkle.Hash, row *relation.Row) error) error
+
+	// Find reads the table wholly and emits the rows that wanted picks. Both
+	// functions are called from one goroutine at a time.
+	Find(ctx context.Context, t *relation.Table, form *relation.Form, values bool,
+		wanted func(key []byte, hash merkle.Hash) bool, emit func(hash merkle.Hash, row *relation.Row) error) error
+
+	// Unchanged reports an error if the table was truncated, rewritten or
+	// dropped since the snapshot.
+	Unchanged(ctx context.Context, t *relation.Table) error
+
+	// Replication tells what the side knows of logical replication now, not
+	// at the snapshot.
+	Replication(ctx context.Context) (relation.Replication, error)
+
+	// LargeObjects reports whether the database holds large objects.
+	LargeObjects(ctx context.Context) (bool, error)
+
+	Close()
+}
+
+// Opener takes a snapshot of one side in which the named tables can be read.
+type Opener func(ctx context.Context, tables []relation.Name) (Reader, error)

@@ -1,0 +1,630 @@
+package parity
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/verifierd/verifierd/pkg/merkle"
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+// How long to pause between two readings of rows that still differ. A target
+// that lags by milliseconds heals on the first; one that lags by seconds is
+// not asked often.
+const (
+	firstPause = 250 * time.Millisecond
+	maxPause   = 4 * time.Second
+)
+
+// confirm reads the candidates again on fresh snapshots, source before target,
+// until each is confirmed, healed, or the recheck window ends.
+//
+// A row is confirmed if the source still holds what it held, the target still
+// holds something else, and the target had the chance to catch up: the window
+// has passed; or nothing was written on either side since the pass's
+// snapshots; or replication has applied all that the source's fresh snapshot
+// could see.
+func (c *comparison) confirm(ctx context.Context) {
+	pending := c.candidates
+	defer func() { pending.close() }()
+	var began time.Time
+	for pause := firstPause; pending.count > 0; pause = min(2*pause, maxPause) {
+		rest, final, err := c.round(ctx, pending, &began, pause)
+		if err != nil {
+			c.result.Divergences.Volatile += pending.count - c.settled
+			c.unsettled = "could not be read again"
+			c.fail(fmt.Errorf("read differing rows again: %w", err))
+			return
+		}
+		pending.close()
+		pending = rest
+		if pending.count == 0 {
+			return
+		}
+		if final {
+			c.result.Divergences.Volatile += pending.count
+			return
+		}
+		c.observer.TableStage(c.result.Name, fmt.Sprintf("reading %s again in %s", countRows(pending.count), pause))
+		if err := sleep(ctx, min(pause, c.recheck-time.Since(began))); err != nil {
+			c.result.Divergences.Volatile += pending.count
+			c.fail(err)
+			return
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(max(0, d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *comparison) volatileReason() string {
+	why := "kept changing until the recheck window ended"
+	if c.unsettled != "" {
+		why = c.unsettled
+	}
+	return fmt.Sprintf("%s that differed %s", countRows(c.result.Divergences.Volatile), why)
+}
+
+// round reads the pending candidates once on fresh snapshots and settles what
+// can be settled. It returns the rest, and whether this was the last chance.
+func (c *comparison) round(ctx context.Context, pending *spool, began *time.Time, pause time.Duration) (rest *spool, final bool, err error) {
+	if err := c.rechecks.acquire(ctx); err != nil {
+		return nil, false, err
+	}
+	defer c.rechecks.release()
+	c.observer.TableStage(c.result.Name, "reading "+countRows(pending.count)+" again")
+	c.settled = 0
+
+	fresh := pair{}
+	closeSide := func(side relation.Side) {
+		if fresh.reader[side] != nil {
+			fresh.reader[side].Close()
+		}
+	}
+	defer closeSide(relation.Source)
+	if err := c.reopen(ctx, &fresh, relation.Source); err != nil {
+		return nil, false, err
+	}
+	lag, err := c.awaitReplication(ctx, fresh.reader[relation.Source], pause)
+	if err != nil {
+		return nil, false, err
+	}
+	defer closeSide(relation.Target)
+	if err := c.reopen(ctx, &fresh, relation.Target); err != nil {
+		return nil, false, err
+	}
+	quiet, err := c.quiet(ctx, &fresh)
+	if err != nil {
+		return nil, false, err
+	}
+	now := time.Now()
+	if began.IsZero() {
+		*began = now
+	}
+	proven := quiet || lag == caughtUp
+	timeUp := now.Sub(*began) >= c.recheck
+	judge := judgement{proven: proven, confirm: proven || timeUp && lag != behind}
+	if timeUp && lag == behind {
+		c.unsettled = "could not be settled: replication to the target is behind"
+	}
+	rest = newSpool(c.spill.limit, c.spill.dir)
+	if err := c.reread(ctx, &fresh, pending, rest, judge); err != nil {
+		rest.close()
+		return nil, false, err
+	}
+	return rest, proven || timeUp, nil
+}
+
+// judgement is what a round may conclude.
+type judgement struct {
+	confirm bool // the target had its chance
+	proven  bool // even for rows whose source changed in the meantime
+}
+
+// reopen takes a fresh snapshot of a side and checks that the table still has
+// the shape that it had.
+func (c *comparison) reopen(ctx context.Context, fresh *pair, side relation.Side) error {
+	name := c.planned.Table[side]
+	r, err := c.open[side](ctx, []relation.Name{name})
+	if err != nil {
+		return err
+	}
+	fresh.reader[side] = r
+	t, err := r.Table(name)
+	if err != nil {
+		return err
+	}
+	was := c.at.table[side]
+	same := len(was.Columns) == len(t.Columns) && t.OID == was.OID && len(t.Members) == len(was.Members)
+	for i := 0; same && i < len(t.Columns); i++ {
+		same = t.Columns[i].Name == was.Columns[i].Name && t.Columns[i].Type.OID == was.Columns[i].Type.OID
+	}
+	for i := 0; same && i < len(t.Members); i++ {
+		same = t.Members[i].OID == was.Members[i].OID && t.Members[i].Filenode == was.Members[i].Filenode
+	}
+	if !same {
+		return fmt.Errorf("%s was altered, truncated or rewritten on the %s during the pass", name, side)
+	}
+	fresh.table[side] = t
+	return nil
+}
+
+// quiet reports whether nothing was committed on either side since the pass's
+// snapshots and nothing can be under way. It is a reason not to wait, never one
+// to accuse.
+func (c *comparison) quiet(ctx context.Context, fresh *pair) (bool, error) {
+	for _, side := range relation.Sides {
+		was, now := c.moment[side], fresh.reader[side].Moment()
+		if fresh.reader[side].Server().Standby || was.Writing || now.Writing || was.Visible == "" || was.Visible != now.Visible {
+			return false, nil
+		}
+	}
+	source, err := fresh.reader[relation.Source].Replication(ctx)
+	if err != nil {
+		return false, err
+	}
+	target, err := fresh.reader[relation.Target].Replication(ctx)
+	if err != nil {
+		return false, err
+	}
+	subscribed := slices.ContainsFunc(target.Subscriptions, func(s relation.Subscription) bool { return s.Enabled })
+	return len(source.Slots) == 0 && !subscribed, nil
+}
+
+// replicationState is what is known of the target's lag.
+type replicationState int
+
+const (
+	unknownLag replicationState = iota // no subscription that we can follow
+	caughtUp                           // all of the source's fresh snapshot is applied
+	behind                             // it is known not to be
+)
+
+// awaitReplication waits, at most so long, until the target's subscriptions
+// have applied all that the source's fresh snapshot can see.
+func (c *comparison) awaitReplication(ctx context.Context, source Reader, atMost time.Duration) (replicationState, error) {
+	var followed []relation.Subscription
+	for _, s := range c.subscriptions {
+		if !s.Enabled {
+			continue
+		}
+		if !s.Synced {
+			return behind, nil
+		}
+		followed = append(followed, s)
+	}
+	if len(followed) == 0 || source.Server().Standby {
+		return unknownLag, nil
+	}
+	deadline := time.Now().Add(atMost)
+	for {
+		r, err := source.Replication(ctx)
+		if err != nil {
+			return unknownLag, err
+		}
+		state := caughtUp
+		for _, s := range followed {
+			at, ok := r.Slots[s.Slot]
+			if !ok {
+				return unknownLag, nil // it follows another server
+			}
+			if at < source.Moment().LSN {
+				state = behind
+			}
+		}
+		if state == caughtUp || time.Now().After(deadline) {
+			return state, nil
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return unknownLag, err
+		}
+	}
+}
+
+// reread reads the pending candidates on fresh snapshots. Those that cannot be
+// settled yet go to rest.
+func (c *comparison) reread(ctx context.Context, fresh *pair, pending, rest *spool, judge judgement) error {
+	if c.planned.Indexed[0] && c.planned.Indexed[1] {
+		return c.rereadByKey(ctx, fresh, pending, rest, judge)
+	}
+	return c.rereadByScan(ctx, fresh, pending, rest, judge)
+}
+
+// batchSize is how many keys are looked up at a time: fewer for wide tables,
+// whose columns' hashes are kept meanwhile.
+func (c *comparison) batchSize() int {
+	return max(16, min(1000, 100_000/(len(c.planned.Fields)+8)))
+}
+
+func (c *comparison) rereadByKey(ctx context.Context, fresh *pair, pending, rest *spool, judge judgement) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.workers)
+	var batch []*difference
+	flush := func() {
+		if len(batch) == 0 {
+			return
+		}
+		b := batch
+		batch = nil
+		g.Go(func() error {
+			rows, err := c.lookUp(ctx, fresh, b)
+			if err != nil {
+				return err
+			}
+			for _, d := range b {
+				if err := c.settle(d, rows[string(d.key)], rest, judge); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	size := c.batchSize()
+	err := pending.each(func(record []byte) error {
+		d, err := decodeDifference(record)
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, d); len(batch) == size {
+			flush()
+		}
+		return ctx.Err()
+	})
+	flush()
+	if waited := g.Wait(); waited != nil {
+		return waited
+	}
+	return err
+}
+
+// freshRow is a row as it was read again.
+type freshRow struct {
+	hash merkle.Hash
+	relation.Row
+}
+
+// freshRows are the rows of one key on each side.
+type freshRows [2][]freshRow
+
+func (c *comparison) lookUp(ctx context.Context, fresh *pair, batch []*difference) (map[string]*freshRows, error) {
+	rows := make(map[string]*freshRows, len(batch))
+	keys := make([][]byte, len(batch))
+	for i, d := range batch {
+		keys[i] = d.key
+		rows[string(d.key)] = new(freshRows)
+	}
+	err := fresh.each(ctx, func(ctx context.Context, side relation.Side) error {
+		return fresh.reader[side].Lookup(ctx, fresh.table[side], &c.planned.Form, keys, c.showValues(), func(hash merkle.Hash, row *relation.Row) error {
+			if r := rows[string(row.Key)]; r != nil {
+				r[side] = append(r[side], freshRow{hash, cloneRow(row)})
+			}
+			return nil
+		})
+	})
+	return rows, err
+}
+
+func cloneRow(r *relation.Row) relation.Row {
+	return relation.Row{
+		Key: bytes.Clone(r.Key), Columns: slices.Clone(r.Columns), KeyText: slices.Clone(r.KeyText),
+		Values: slices.Clone(r.Values), Location: r.Location,
+	}
+}
+
+func (c *comparison) showValues() bool { return c.values == ValuesFull }
+
+// surplusOf removes what both sides have and returns the rest, sorted by hash.
+func surplusOf(rows *freshRows) freshRows {
+	var rest freshRows
+	for side := range rows {
+		slices.SortFunc(rows[side], func(a, b freshRow) int { return a.hash.Compare(b.hash) })
+	}
+	i, j := 0, 0
+	for i < len(rows[0]) || j < len(rows[1]) {
+		switch {
+		case j == len(rows[1]) || i < len(rows[0]) && rows[0][i].hash.Compare(rows[1][j].hash) < 0:
+			rest[0] = append(rest[0], rows[0][i])
+			i++
+		case i == len(rows[0]) || rows[1][j].hash.Compare(rows[0][i].hash) < 0:
+			rest[1] = append(rest[1], rows[1][j])
+			j++
+		default:
+			i++
+			j++
+		}
+	}
+	return rest
+}
+
+func runsOf(rows []freshRow) []run {
+	var runs []run
+	for i := range rows {
+		if n := len(runs); n > 0 && runs[n-1].hash == rows[i].hash {
+			runs[n-1].count++
+			continue
+		}
+		runs = append(runs, run{rows[i].hash, 1})
+	}
+	return runs
+}
+
+// settle judges one candidate by what was read again.
+func (c *comparison) settle(d *difference, read *freshRows, rest *spool, judge judgement) error {
+	rows := surplusOf(read)
+	now := &difference{key: d.key, surplus: [2][]run{runsOf(rows[0]), runsOf(rows[1])}}
+	keep, err := c.weigh(d, now, rest, judge)
+	if err != nil || !keep {
+		return err
+	}
+	c.report(c.divergences(rows), d.key)
+	return nil
+}
+
+// weigh compares a candidate with its second reading. It reports whether the
+// difference is confirmed.
+func (c *comparison) weigh(was, now *difference, rest *spool, judge judgement) (confirmed bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settled++
+	if now.empty() {
+		c.result.Divergences.Healed++
+		return false, nil
+	}
+	changed := was.changed || !slices.Equal(was.surplus[relation.Source], now.surplus[relation.Source])
+	if judge.confirm && (!changed || judge.proven) {
+		missing, extra, mismatched := now.kinds(len(c.planned.Key) == 0)
+		c.result.Divergences.Missing += missing
+		c.result.Divergences.Extra += extra
+		c.result.Divergences.Mismatched += mismatched
+		return true, nil
+	}
+	c.settled--
+	now.changed = changed
+	return false, rest.append(now.appendTo(nil))
+}
+
+// divergences turns the surplus rows of one key into what a report shows.
+func (c *comparison) divergences(rows freshRows) []Divergence {
+	var list []Divergence
+	for i := range max(len(rows[0]), len(rows[1])) {
+		var side [2]*freshRow
+		for s := range rows {
+			if i < len(rows[s]) {
+				side[s] = &rows[s][i]
+			}
+		}
+		list = append(list, c.divergence(side))
+	}
+	return list
+}
+
+func (c *comparison) divergence(side [2]*freshRow) Divergence {
+	d := Divergence{Kind: Mismatched}
+	row := side[relation.Source]
+	switch {
+	case side[relation.Target] == nil:
+		d.Kind = Missing
+	case side[relation.Source] == nil:
+		d.Kind = Extra
+		row = side[relation.Target]
+	}
+	if c.values != ValuesNone {
+		for i, f := range c.planned.KeyFields() {
+			d.Key = append(d.Key, NamedValue{f.Name[relation.Source], row.KeyText[i]})
+		}
+	}
+	for i := range c.planned.Fields {
+		differs := d.Kind != Mismatched || side[0].Columns[i] != side[1].Columns[i]
+		if !differs {
+			continue
+		}
+		if d.Kind == Mismatched {
+			d.Columns = append(d.Columns, c.planned.Fields[i].Name[relation.Source])
+		}
+		for s, r := range side {
+			if r != nil && i < len(r.Values) {
+				d.Values[s] = append(d.Values[s], NamedValue{c.planned.Fields[i].Name[relation.Source], r.Values[i]})
+			}
+		}
+	}
+	return d
+}
+
+// report hands confirmed divergences to the observer and keeps the first ones.
+func (c *comparison) report(list []Divergence, key []byte) {
+	for i := range list {
+		c.observer.Diverged(c.result.Name, &list[i])
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range list {
+		if len(c.result.Rows) >= c.maxRows {
+			c.result.Divergences.Truncated = true
+			return
+		}
+		c.result.Rows = append(c.result.Rows, list[i])
+		c.keyBytes = append(c.keyBytes, key)
+	}
+}
+
+// sortRows puts the reported rows into the order of their keys' bytes.
+func (c *comparison) sortRows() { sort.Stable((*rowsByKey)(c)) }
+
+type rowsByKey comparison
+
+func (r *rowsByKey) Len() int           { return len(r.result.Rows) }
+func (r *rowsByKey) Less(i, j int) bool { return bytes.Compare(r.keyBytes[i], r.keyBytes[j]) < 0 }
+func (r *rowsByKey) Swap(i, j int) {
+	r.result.Rows[i], r.result.Rows[j] = r.result.Rows[j], r.result.Rows[i]
+	r.keyBytes[i], r.keyBytes[j] = r.keyBytes[j], r.keyBytes[i]
+}
+
+// detailSlice is how many rows are kept in memory at a time while their details
+// are read in a scan.
+const detailSlice = 1 << 14
+
+// rereadByScan is for tables whose rows no index finds on both sides: it reads
+// both tables again, finds the differences anew, and compares them with the
+// candidates, slice by slice.
+func (c *comparison) rereadByScan(ctx context.Context, fresh *pair, pending, rest *spool, judge judgement) error {
+	now := newSpool(c.spill.limit, c.spill.dir)
+	defer now.close()
+	leaves, err := merkle.Diff(c.trees[0], c.trees[1])
+	if err != nil {
+		return err
+	}
+	var buf []byte
+	f := c.finder(fresh)
+	err = f.findByScan(ctx, leaves, func(d *difference) error {
+		buf = d.appendTo(buf[:0])
+		return now.append(buf)
+	})
+	if err != nil {
+		return err
+	}
+	slice := make(map[string]*difference)
+	flush := func() error {
+		if len(slice) == 0 {
+			return nil
+		}
+		err := c.settleSlice(ctx, fresh, slice, now, rest, judge)
+		clear(slice)
+		return err
+	}
+	err = pending.each(func(record []byte) error {
+		d, err := decodeDifference(record)
+		if err != nil {
+			return err
+		}
+		if slice[string(d.key)] = d; len(slice) < detailSlice {
+			return nil
+		}
+		return flush()
+	})
+	return errors.Join(err, flush())
+}
+
+// settleSlice judges a slice of candidates, given all differences of the fresh
+// snapshots.
+func (c *comparison) settleSlice(ctx context.Context, fresh *pair, slice map[string]*difference, now, rest *spool, judge judgement) error {
+	found := make(map[string]*difference, len(slice))
+	err := now.each(func(record []byte) error {
+		d, err := decodeDifference(record)
+		if err != nil {
+			return err
+		}
+		if slice[string(d.key)] != nil {
+			found[string(d.key)] = d
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	confirmed := make(map[string]*difference)
+	for key, was := range slice {
+		d := found[key]
+		if d == nil {
+			d = &difference{key: was.key}
+		}
+		ok, err := c.weigh(was, d, rest, judge)
+		if err != nil {
+			return err
+		}
+		if ok {
+			confirmed[key] = d
+		}
+	}
+	if len(confirmed) == 0 {
+		return nil
+	}
+	return c.describe(ctx, fresh, confirmed)
+}
+
+// describe reads the confirmed rows' details in another scan, and reports them.
+func (c *comparison) describe(ctx context.Context, fresh *pair, confirmed map[string]*difference) error {
+	keyless := len(c.planned.Key) == 0
+	rows := make(map[string]*freshRows, len(confirmed))
+	// A keyless table may hold millions of copies: one shows them all.
+	wants := func(side relation.Side, key []byte, hash merkle.Hash) (string, bool) {
+		id := string(key)
+		if keyless {
+			id = string(hash.AppendBytes(nil))
+		}
+		if confirmed[id] == nil {
+			return "", false
+		}
+		r := rows[id]
+		return id, !keyless || r == nil || len(r[side]) == 0
+	}
+	for _, side := range relation.Sides {
+		err := fresh.reader[side].Find(ctx, fresh.table[side], &c.planned.Form, c.showValues(),
+			func(key []byte, hash merkle.Hash) bool {
+				_, ok := wants(side, key, hash)
+				return ok
+			},
+			func(hash merkle.Hash, row *relation.Row) error {
+				id, _ := wants(side, row.Key, hash)
+				if rows[id] == nil {
+					rows[id] = new(freshRows)
+				}
+				rows[id][side] = append(rows[id][side], freshRow{hash, cloneRow(row)})
+				return nil
+			})
+		if err != nil {
+			return err
+		}
+	}
+	keys := make([]string, 0, len(confirmed))
+	for key := range confirmed {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		read := rows[key]
+		if read == nil {
+			return errors.New("a row that was just read is gone from the same snapshot")
+		}
+		if keyless {
+			c.report([]Divergence{c.keylessDivergence(confirmed[key], read)}, confirmed[key].key)
+			continue
+		}
+		c.report(c.divergences(surplusOf(read)), confirmed[key].key)
+	}
+	return nil
+}
+
+func (c *comparison) keylessDivergence(d *difference, read *freshRows) Divergence {
+	out := Divergence{Kind: Missing, Count: d.total}
+	side := relation.Source
+	if len(d.surplus[relation.Target]) > 0 {
+		out.Kind, side = Extra, relation.Target
+	}
+	if c.values != ValuesNone {
+		out.RowHash = d.surplus[side][0].hash.String()
+	}
+	if len(read[side]) == 0 {
+		return out
+	}
+	row := &read[side][0]
+	out.Location = row.Location
+	for i := range row.Values {
+		out.Values[side] = append(out.Values[side], NamedValue{c.planned.Fields[i].Name[relation.Source], row.Values[i]})
+	}
+	return out
+}

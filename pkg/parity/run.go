@@ -1,0 +1,398 @@
+package parity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+// Tables names a table on each side.
+type Tables struct {
+	Source, Target relation.Name
+}
+
+// Config says what a pass compares and how. Zero fields take the defaults
+// named.
+type Config struct {
+	Tables []Tables
+	// Open takes a snapshot of each side.
+	Open [2]Opener
+	// PerTable takes a snapshot for each table, and gives it back when the
+	// table is done, so that vacuum and DDL are not held up for the whole
+	// pass. By default one snapshot serves all tables, which are then
+	// consistent with each other.
+	PerTable bool
+	// Workers is the number of reading connections a side, which bounds how
+	// many tables are read at once. Default: 1.
+	Workers int
+	// Recheck is how long a target may take to catch up before a row that
+	// still differs is called divergent. 0: rows are read again, once, at once.
+	Recheck time.Duration
+	// MaxRows is how many divergent rows of a table the outcome holds.
+	MaxRows int
+	// Values says what of a row the outcome may hold. Default: ValuesKeys.
+	Values ValuePolicy
+	// SpillDir is where temporary files go when very many rows differ.
+	// Default: the system's.
+	SpillDir string
+	// LargeObjects says that large objects count: if there are any, the pass
+	// is incomplete, since they are not compared.
+	LargeObjects bool
+	// SeedFingerprint, Notes, Skipped and Differences go into the outcome as
+	// they are.
+	SeedFingerprint string
+	Notes           []string
+	Skipped         []string
+	Differences     []SchemaDifference
+	// Observer is told what happens. Default: nobody.
+	Observer Observer
+}
+
+// spillLimit is how many bytes of differences a table keeps in memory.
+const spillLimit = 4 << 20
+
+// notChecked lists what a pass says nothing about.
+var notChecked = []string{
+	"orphans: references between rows are not checked",
+	"sequences",
+	"definitions other than tables, columns, their types and keys",
+}
+
+// pass is a running comparison.
+type pass struct {
+	open     [2]Opener
+	observer Observer
+	workers  int
+	recheck  time.Duration
+	maxRows  int
+	values   ValuePolicy
+	spill    spillConfig
+	rechecks limiter
+	// subscriptions are those of the target at the pass's snapshot.
+	subscriptions []relation.Subscription
+}
+
+// limiter bounds how many of something are under way.
+type limiter chan struct{}
+
+func (l limiter) acquire(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l limiter) release() { <-l }
+
+// Run compares the tables and returns what it established. Trouble of any kind
+// is part of the outcome: it makes the pass incomplete, and says why.
+func Run(ctx context.Context, config Config) *Pass {
+	r := &runner{
+		config: config,
+		pass: pass{
+			open: config.Open, observer: config.Observer, workers: max(1, config.Workers), recheck: config.Recheck,
+			maxRows: config.MaxRows, values: config.Values, spill: spillConfig{limit: spillLimit, dir: config.SpillDir},
+			// A second reading holds a snapshot and a connection of its own.
+			rechecks: make(limiter, 1),
+		},
+		result: Pass{
+			StartedAt: time.Now(), SeedFingerprint: config.SeedFingerprint,
+			Notes: slices.Clone(config.Notes), Skipped: config.Skipped, NotChecked: notChecked, Schema: slices.Clone(config.Differences),
+		},
+	}
+	if r.observer == nil {
+		r.observer = NoObserver{}
+	}
+	if r.values == "" {
+		r.values = ValuesKeys
+	}
+	if err := r.compare(ctx); err != nil {
+		r.trouble = append(r.trouble, describeTrouble(ctx, err))
+	}
+	return r.conclude()
+}
+
+// runner runs one pass.
+type runner struct {
+	pass
+	config  Config
+	result  Pass
+	trouble []string // what kept the pass as a whole from being complete
+}
+
+func describeTrouble(ctx context.Context, err error) string {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return "interrupted"
+	}
+	return err.Error()
+}
+
+func (r *runner) compare(ctx context.Context) error {
+	if len(r.config.Tables) == 0 {
+		return errors.New("no table was selected")
+	}
+	all := pair{}
+	defer func() {
+		for _, reader := range all.reader {
+			if reader != nil {
+				reader.Close()
+			}
+		}
+	}()
+	names := r.names()
+	if r.config.PerTable {
+		names = [2][]relation.Name{} // only to look at what concerns the whole database
+	}
+	if err := r.openBoth(ctx, &all, names); err != nil {
+		return err
+	}
+	for _, side := range relation.Sides {
+		r.result.Server[side] = sideInfo(all.reader[side])
+	}
+	if err := r.inspect(ctx, &all); err != nil {
+		return err
+	}
+	r.start(&all)
+	r.compareAll(ctx, &all)
+	return ctx.Err()
+}
+
+func (r *runner) names() [2][]relation.Name {
+	var names [2][]relation.Name
+	for _, t := range r.config.Tables {
+		names[relation.Source] = append(names[relation.Source], t.Source)
+		names[relation.Target] = append(names[relation.Target], t.Target)
+	}
+	return names
+}
+
+// openBoth takes the snapshots of both sides at about the same time.
+func (r *runner) openBoth(ctx context.Context, p *pair, names [2][]relation.Name) error {
+	var failed [2]error
+	var wg sync.WaitGroup
+	for _, side := range relation.Sides {
+		wg.Go(func() {
+			reader, err := r.open[side](ctx, names[side])
+			if err != nil {
+				failed[side] = fmt.Errorf("take a snapshot of the %s: %w", side, err)
+				return
+			}
+			p.reader[side] = reader
+		})
+	}
+	wg.Wait()
+	return errors.Join(failed[:]...)
+}
+
+func sideInfo(reader Reader) SideInfo {
+	s, m := reader.Server(), reader.Moment()
+	return SideInfo{Version: s.Version, Database: s.Database, LSN: m.LSNText, Standby: s.Standby, SnapshotAt: m.TakenAt}
+}
+
+// inspect looks at what concerns the databases rather than a table.
+func (r *runner) inspect(ctx context.Context, all *pair) error {
+	replication, err := all.reader[relation.Target].Replication(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect the target: %w", err)
+	}
+	r.subscriptions = replication.Subscriptions
+	for _, side := range relation.Sides {
+		if all.reader[side].Server().Standby {
+			r.result.Notes = append(r.result.Notes, fmt.Sprintf("the %s is a standby: a long read may be cancelled by recovery unless hot_standby_feedback is on or replay is paused", side))
+		}
+		found, err := all.reader[side].LargeObjects(ctx)
+		if err != nil {
+			return fmt.Errorf("inspect the %s: %w", side, err)
+		}
+		switch {
+		case found && r.config.LargeObjects:
+			r.trouble = append(r.trouble, fmt.Sprintf("the %s holds large objects, which are not compared; declare that with --ignore-large-objects", side))
+		case found:
+			r.result.NotChecked = append(slices.Clone(r.result.NotChecked), fmt.Sprintf("large objects, which the %s holds", side))
+		}
+	}
+	return nil
+}
+
+func (r *runner) start(all *pair) {
+	start := PassStart{StartedAt: r.result.StartedAt, Server: r.result.Server, Tables: len(r.config.Tables)}
+	for side, names := range r.names() {
+		for _, name := range names {
+			if t, err := all.reader[side].Table(name); err == nil {
+				start.Rows += max(0, estimate(t))
+				start.Bytes += t.Bytes()
+			}
+		}
+	}
+	r.observer.PassStarted(start)
+}
+
+// compareAll compares the tables in their order, several at once: while the
+// last chunks of one are read, the workers that are free begin the next.
+func (r *runner) compareAll(ctx context.Context, all *pair) {
+	r.result.Tables = make([]Table, len(r.config.Tables))
+	schema := make([][]SchemaDifference, len(r.config.Tables))
+	reading := make(limiter, r.workers+1)
+	var wg sync.WaitGroup
+	for i, names := range r.config.Tables {
+		c := &comparison{pass: &r.pass}
+		c.result.Name, c.result.TargetName = names.Source, names.Target
+		started := time.Now()
+		finish := func() {
+			r.result.Tables[i] = c.conclude(started)
+			schema[i] = c.schema
+			for j := range c.schema {
+				r.observer.SchemaDiffers(&c.schema[j])
+			}
+			r.observer.TableFinished(&r.result.Tables[i])
+		}
+		if err := reading.acquire(ctx); err != nil {
+			c.fail(errors.New("not compared: the pass was interrupted"))
+			finish()
+			continue
+		}
+		wg.Go(func() {
+			defer finish()
+			started = time.Now()
+			r.compareOne(ctx, c, all, reading.release)
+		})
+	}
+	wg.Wait()
+	for _, s := range schema {
+		r.result.Schema = append(r.result.Schema, s...)
+	}
+}
+
+// compareOne compares one table. It calls release when the table has been
+// read, before rows that differ are read again: that may take a while, and
+// other tables need not wait for it.
+func (r *runner) compareOne(ctx context.Context, c *comparison, all *pair, release func()) {
+	c.at = *all
+	if r.config.PerTable {
+		c.at = pair{}
+		err := r.openBoth(ctx, &c.at, [2][]relation.Name{{c.result.Name}, {c.result.TargetName}})
+		defer func() {
+			for _, reader := range c.at.reader {
+				if reader != nil {
+					reader.Close()
+				}
+			}
+		}()
+		if err != nil {
+			c.fail(err)
+			release()
+			return
+		}
+	}
+	for _, side := range relation.Sides {
+		c.moment[side] = c.at.reader[side].Moment()
+	}
+	c.scan(ctx)
+	if r.config.PerTable {
+		for side, reader := range c.at.reader {
+			reader.Close()
+			c.at.reader[side] = nil
+		}
+	}
+	release()
+	if c.candidates != nil {
+		c.confirm(ctx)
+	}
+	c.confirmSchema(ctx)
+}
+
+// confirmSchema looks again whether a table that was absent still is: it may
+// have been created between the two snapshots.
+func (c *comparison) confirmSchema(ctx context.Context) {
+	i := slices.IndexFunc(c.schema, func(d SchemaDifference) bool { return d.Object == "table" })
+	if i < 0 {
+		return
+	}
+	side, name := relation.Target, c.result.TargetName
+	if c.schema[i].Kind == "extra" {
+		side, name = relation.Source, c.result.Name
+	}
+	reader, err := c.open[side](ctx, []relation.Name{name})
+	if err == nil {
+		_, err = reader.Table(name)
+		reader.Close()
+	}
+	if errors.Is(err, relation.ErrNoTable) {
+		return
+	}
+	c.schema = slices.Delete(c.schema, i, i+1)
+	if err == nil {
+		err = fmt.Errorf("%s appeared on the %s during the pass", name, side)
+	}
+	c.fail(err)
+}
+
+// conclude derives the pass's verdict from its tables'.
+func (r *runner) conclude() *Pass {
+	p := &r.result
+	var diverged, incomplete []string
+	var rows int64
+	for i := range p.Tables {
+		t := &p.Tables[i]
+		if t.Verdict == Diverged {
+			diverged = append(diverged, t.Name.String()+": "+t.Reason)
+		} else if !t.Complete {
+			incomplete = append(incomplete, t.Name.String()+": "+t.Reason)
+		}
+		rows += t.Side[relation.Source].Rows
+	}
+	p.Complete = len(r.trouble) == 0 && !slices.ContainsFunc(p.Tables, func(t Table) bool { return !t.Complete })
+	unsure := slices.Concat(r.trouble, incomplete)
+	switch {
+	case len(diverged) > 0:
+		p.Verdict = Diverged
+		p.Reason = summarise(diverged)
+		if len(unsure) > 0 {
+			p.Reason += "; not complete: " + summarise(unsure)
+		}
+	case !p.Complete:
+		p.Verdict = Incomplete
+		p.Reason = summarise(unsure)
+	default:
+		p.Verdict = Match
+		p.Reason = r.matchReason(rows)
+	}
+	p.FinishedAt = time.Now()
+	return p
+}
+
+func (r *runner) matchReason(rows int64) string {
+	p := &r.result
+	healed := slices.ContainsFunc(p.Tables, func(t Table) bool { return t.Divergences.Healed > 0 })
+	switch {
+	case rows == 0:
+		return fmt.Sprintf("%s, all of them empty: there was nothing to compare", countTables(len(p.Tables)))
+	case healed:
+		return fmt.Sprintf("%s in %s are equal, some of them not at one snapshot", countRows(rows), countTables(len(p.Tables)))
+	}
+	return fmt.Sprintf("%s in %s are identical", countRows(rows), countTables(len(p.Tables)))
+}
+
+func countTables(n int) string {
+	if n == 1 {
+		return "1 table"
+	}
+	return fmt.Sprintf("%d tables", n)
+}
+
+// summarise joins the first few reasons.
+func summarise(reasons []string) string {
+	const most = 3
+	if len(reasons) <= most {
+		return strings.Join(reasons, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more", strings.Join(reasons[:most], "; "), len(reasons)-most)
+}

@@ -1,0 +1,70 @@
+package snapshot
+
+import (
+	"fmt"
+
+	"github.com/verifierd/verifierd/pkg/relation"
+	"github.com/verifierd/verifierd/pkg/rowhash"
+)
+
+// codec returns how a type's binary form becomes canonical.
+func codec(t *relation.Type) rowhash.Codec {
+	switch t.Kind {
+	case relation.Domain:
+		return codec(t.Elem)
+	case relation.Array:
+		return rowhash.ArrayOf(codec(t.Elem))
+	case relation.Range:
+		return rowhash.RangeOf(codec(t.Elem))
+	case relation.Multirange:
+		return rowhash.MultirangeOf(codec(t.Elem.Elem))
+	case relation.Composite:
+		attrs := make([]rowhash.Codec, len(t.Attributes))
+		for i, a := range t.Attributes {
+			attrs[i] = codec(a)
+		}
+		return rowhash.Record(attrs...)
+	}
+	switch {
+	case t.Builtin("float4"):
+		return rowhash.Float4
+	case t.Builtin("float8"):
+		return rowhash.Float8
+	case t.Builtin("point", "lseg", "box", "line", "circle"):
+		return rowhash.Floats
+	case t.Builtin("path"):
+		return rowhash.Path
+	case t.Builtin("polygon"):
+		return rowhash.Polygon
+	case t.Builtin("int2vector", "oidvector"):
+		return rowhash.ArrayOf(rowhash.Plain)
+	}
+	return rowhash.Plain
+}
+
+// hasher returns a hasher for the rows of a form as this side sends them,
+// followed by extra fields that are not hashed.
+func (s *Snapshot) hasher(form *relation.Form, extra int) (*rowhash.Hasher, error) {
+	config := rowhash.Config{Seed: s.db.config.Seed, Key: form.Key, Extra: extra}
+	for i := range form.Fields {
+		config.Columns = append(config.Columns, codec(form.Fields[i].Type[s.side]))
+	}
+	for _, f := range form.KeyFields()[:form.Ordered] {
+		config.Ordered = append(config.Ordered, order(f.Type[s.side]))
+	}
+	h, err := rowhash.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("hash rows of %s: %w", form.Table[s.side], err)
+	}
+	return h, nil
+}
+
+func order(t *relation.Type) rowhash.Order {
+	switch t.Sorts() {
+	case relation.SortsSigned:
+		return rowhash.Int
+	case relation.SortsBytes, relation.SortsVarying:
+		return rowhash.Bytes
+	}
+	return rowhash.Unordered
+}

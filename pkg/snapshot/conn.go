@@ -1,0 +1,227 @@
+package snapshot
+
+import (
+	"context"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// The server sends 8 kB at a time and each send would wake the reader;
+	// waiting for lowWater bytes lets one wake-up drain many sends.
+	lowWater   = 128 << 10
+	readBuffer = 256 << 10
+	// A tail shorter than lowWater would wait for ever, so after one to two
+	// ticks without progress the mark is lowered until bytes arrive.
+	watchTick = 3 * time.Millisecond
+	// A row longer than largeRow is buffered whole by pgx; one worker a side
+	// does so at a time, so that memory follows the largest row, not workers.
+	largeRow = 4 << 20
+)
+
+// bulkConn is a network connection that reads large buffers, paces itself by a
+// limiter, and tells a watcher how it gets on.
+type bulkConn struct {
+	net.Conn
+	limiter *rate.Limiter // nil: unlimited
+	ctx     context.Context
+
+	// buf[r:w] holds bytes not yet handed on. Only the reading goroutine uses
+	// these, and lowered's counterpart raised.
+	buf    []byte
+	r, w   int
+	raised bool
+
+	bulk    atomic.Bool   // a COPY is being read
+	waiting atomic.Bool   // a read from the network is under way
+	reads   atomic.Uint64 // reads that returned
+	lowered atomic.Bool   // the watcher set the mark to 1 to let a tail through
+	stalled atomic.Bool   // the watcher closed the connection
+	// setMark sets the socket's low-water mark; nil where there is none.
+	setMark func(bytes int)
+}
+
+func newBulkConn(ctx context.Context, c net.Conn, limiter *rate.Limiter) *bulkConn {
+	return &bulkConn{
+		Conn: c, ctx: ctx, limiter: limiter,
+		buf: make([]byte, readBuffer), setMark: lowWaterMark(c),
+	}
+}
+
+// Read implements net.Conn.
+func (c *bulkConn) Read(p []byte) (int, error) {
+	if c.r == c.w {
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.buf[c.r:c.w])
+	c.r += n
+	return n, nil
+}
+
+func (c *bulkConn) fill() error {
+	if bulk := c.bulk.Load(); c.setMark != nil && bulk != c.raised {
+		c.raised = bulk
+		c.mark(bulk)
+	}
+	c.waiting.Store(true)
+	n, err := c.Conn.Read(c.buf)
+	c.waiting.Store(false)
+	c.reads.Add(1)
+	if c.lowered.Load() {
+		c.mark(c.raised)
+		c.lowered.Store(false)
+	}
+	if n == 0 {
+		if c.stalled.Load() {
+			return errStalled
+		}
+		return err
+	}
+	c.r, c.w = 0, n
+	if c.limiter != nil {
+		// The error is the context's: the database was closed.
+		return c.limiter.WaitN(c.ctx, n)
+	}
+	return nil
+}
+
+func (c *bulkConn) mark(raise bool) {
+	if raise {
+		c.setMark(lowWater)
+	} else {
+		c.setMark(1)
+	}
+}
+
+// watcher looks after the connections of one database: it lets tails through
+// below the low-water mark, and ends reads that make no progress.
+type watcher struct {
+	stall time.Duration
+
+	mu    sync.Mutex
+	conns map[*bulkConn]*watched
+}
+
+type watched struct {
+	reads uint64
+	since time.Time // when reads last changed, or the read began
+	idle  bool      // seen waiting with the same reads on the last tick
+}
+
+func newWatcher(stall time.Duration) *watcher {
+	return &watcher{stall: stall, conns: make(map[*bulkConn]*watched)}
+}
+
+func (w *watcher) add(c *bulkConn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conns[c] = &watched{since: time.Now()}
+}
+
+func (w *watcher) remove(c *bulkConn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.conns, c)
+}
+
+// run watches until ctx ends.
+func (w *watcher) run(ctx context.Context) {
+	tick := time.NewTicker(watchTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			w.look(now)
+		}
+	}
+}
+
+func (w *watcher) look(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c, s := range w.conns {
+		reads := c.reads.Load()
+		if !c.waiting.Load() || reads != s.reads {
+			*s = watched{reads: reads, since: now}
+			continue
+		}
+		if c.bulk.Load() && s.idle && c.setMark != nil && !c.lowered.Load() {
+			c.lowered.Store(true)
+			c.setMark(1)
+		}
+		s.idle = true
+		if now.Sub(s.since) > w.stall && c.stalled.CompareAndSwap(false, true) {
+			// Closing wakes the reader; it then reports errStalled.
+			_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+			_ = c.Close()
+		}
+	}
+}
+
+// gate admits one large row at a time.
+type gate struct {
+	slot chan struct{}
+	rows atomic.Int64
+}
+
+func newGate() *gate { return &gate{slot: make(chan struct{}, 1)} }
+
+// gatedReader stands between the protocol parser and the (perhaps encrypted)
+// connection. The parser asks for the rest of a message at once, so a request
+// for very many bytes is a large row about to be buffered.
+type gatedReader struct {
+	io.Reader
+	gate *gate
+	done <-chan struct{}
+
+	size int // of the large row inside the gate; 0: outside
+	rest int // bytes of it that have not arrived
+}
+
+func (g *gatedReader) Read(p []byte) (int, error) {
+	if g.size > 0 && g.rest == 0 {
+		// The parser asks for what follows, so it has dropped the row.
+		g.leave()
+	}
+	if g.size == 0 && len(p) >= largeRow {
+		if err := g.enter(len(p)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := g.Reader.Read(p)
+	g.rest = max(0, g.rest-n)
+	return n, err
+}
+
+func (g *gatedReader) enter(size int) error {
+	select {
+	case g.gate.slot <- struct{}{}:
+		g.size, g.rest = size, size
+		g.gate.rows.Add(1)
+		return nil
+	case <-g.done:
+		return context.Canceled
+	}
+}
+
+func (g *gatedReader) leave() {
+	if g.size == 0 {
+		return
+	}
+	if g.size >= 4*largeRow {
+		// Give the buffer back before the next worker allocates its own.
+		debug.FreeOSMemory()
+	}
+	g.size, g.rest = 0, 0
+	<-g.gate.slot
+}

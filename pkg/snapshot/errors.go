@@ -1,0 +1,108 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var (
+	errStalled = errors.New("the server sent nothing for too long (see --stall-timeout); the connection was closed")
+	// ErrClosed is returned by a Database or Snapshot that was closed.
+	ErrClosed = errors.New("snapshot is closed")
+)
+
+// TableError says why one table could not be read, and what would help. It
+// concerns that table alone.
+type TableError struct {
+	Reason string
+	Hint   string // what to do; may be empty
+	Err    error  // the cause; may be nil
+}
+
+func (e *TableError) Error() string {
+	if e.Hint == "" {
+		return e.Reason
+	}
+	return e.Reason + "; " + e.Hint
+}
+
+func (e *TableError) Unwrap() error { return e.Err }
+
+// SQLSTATE codes that get an explanation of their own.
+const (
+	codeLockNotAvailable      = "55P03"
+	codeInsufficientPrivilege = "42501"
+	codeQueryCanceled         = "57014"
+	codeAdminShutdown         = "57P01"
+	codeCrashShutdown         = "57P02"
+	codeUndefinedTable        = "42P01"
+	codeUndefinedColumn       = "42703"
+	codeBadEncoding           = "22021"
+	codeUntranslatable        = "22P05"
+	codeSerialization         = "40001"
+	codeOutOfMemory           = "53200"
+	codeUndefinedObject       = "42704"
+)
+
+// explain turns an error of the server or the network into words for people.
+// It keeps the cause, and shows no row value: PostgreSQL puts those into
+// DETAIL, HINT and CONTEXT, which are dropped. The messages of data errors may
+// hold values too, and are replaced.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errStalled) {
+		return errStalled
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	text := explainCode(pg)
+	return &serverError{text: text, cause: err, code: pg.Code}
+}
+
+func explainCode(pg *pgconn.PgError) string {
+	switch pg.Code {
+	case codeLockNotAvailable:
+		return "another session holds or awaits a lock that conflicts with reading (DDL under way?); try again when it has ended"
+	case codeAdminShutdown:
+		return "the server ended the connection: " + pg.Message
+	case codeCrashShutdown:
+		return "the server is restarting after a crash: " + pg.Message
+	case codeSerialization, codeQueryCanceled:
+		if strings.Contains(pg.Message, "conflict with recovery") {
+			return "the standby cancelled the read because it conflicts with recovery; set hot_standby_feedback or pause replay"
+		}
+		return "the server cancelled the query: " + pg.Message
+	case codeBadEncoding, codeUntranslatable:
+		return "the table holds text that is not valid in its encoding or cannot be converted to UTF8"
+	}
+	if strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") {
+		return fmt.Sprintf("the server reported a data error (SQLSTATE %s)", pg.Code)
+	}
+	return fmt.Sprintf("%s (SQLSTATE %s)", pg.Message, pg.Code)
+}
+
+type serverError struct {
+	text  string
+	cause error
+	code  string
+}
+
+func (e *serverError) Error() string { return e.text }
+func (e *serverError) Unwrap() error { return e.cause }
+
+// hasCode reports whether err came from the server with that SQLSTATE.
+func hasCode(err error, code string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == code
+}

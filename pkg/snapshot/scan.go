@@ -1,0 +1,237 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/verifierd/verifierd/pkg/merkle"
+	"github.com/verifierd/verifierd/pkg/relation"
+	"github.com/verifierd/verifierd/pkg/rowhash"
+)
+
+// reportRows is how many rows a worker reads between two reports of progress.
+const reportRows = 1 << 14
+
+// Scan reads a table wholly and returns the digests of its leaves, and a
+// sketch of the given size, nil for none. Any error means that nothing was
+// established. Progress is called from many goroutines.
+func (s *Snapshot) Scan(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, sketch merkle.SketchSize, progress func(rows, bytes int64)) ([]merkle.Digest, *merkle.Sketch, error) {
+	chunks, err := s.Chunks(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	total := newSummary(layout, sketch)
+	var mu sync.Mutex // guards total
+	err = s.eachChunk(ctx, form, chunks, func() (chunkReader, error) {
+		h, err := s.hasher(form, 0)
+		if err != nil {
+			return chunkReader{}, err
+		}
+		part := newSummary(layout, sketch)
+		count := &counter{progress: progress}
+		return chunkReader{
+			query: form.Select(s.side),
+			tuple: part.adder(h, len(form.Key) == 0, count),
+			finish: func() error {
+				count.flush()
+				mu.Lock()
+				defer mu.Unlock()
+				return total.merge(part)
+			},
+		}, nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return total.leaves, total.sketch, nil
+}
+
+// summary is what a scan makes of rows.
+type summary struct {
+	leaves []merkle.Digest
+	sketch *merkle.Sketch
+	layout *merkle.Layout
+}
+
+func newSummary(layout *merkle.Layout, size merkle.SketchSize) *summary {
+	s := &summary{leaves: make([]merkle.Digest, layout.Leaves()), layout: layout}
+	s.sketch = size.New()
+	return s
+}
+
+func (s *summary) merge(o *summary) error {
+	for i := range s.leaves {
+		s.leaves[i].Merge(o.leaves[i])
+	}
+	if s.sketch == nil {
+		return nil
+	}
+	return s.sketch.Merge(o.sketch)
+}
+
+// adder returns the function that adds a tuple to the summary: the path that
+// every row of every table takes. It allocates nothing.
+func (s *summary) adder(h *rowhash.Hasher, keyless bool, count *counter) func([]byte) error {
+	cursor := s.layout.Cursor()
+	spreads := s.layout.Spreads()
+	return func(tuple []byte) error {
+		row, err := h.Hash(tuple)
+		if err != nil {
+			return err
+		}
+		var spread uint64
+		if spreads {
+			if spread = row.Hash.Hi; !keyless {
+				spread = h.Spread(row.Key)
+			}
+		}
+		s.leaves[cursor.Leaf(row.Head, row.Prefix, spread)].Add(row.Hash)
+		if s.sketch != nil {
+			s.sketch.Add(row.Hash, row.Key)
+		}
+		count.add(len(tuple))
+		return nil
+	}
+}
+
+// counter gathers progress so that it is reported now and then.
+type counter struct {
+	progress    func(rows, bytes int64)
+	rows, bytes int64
+}
+
+func (c *counter) add(bytes int) {
+	c.rows++
+	c.bytes += int64(bytes)
+	if c.rows == reportRows || c.bytes > 16<<20 {
+		c.flush()
+	}
+}
+
+func (c *counter) flush() {
+	if c.progress != nil && c.rows > 0 {
+		c.progress(c.rows, c.bytes)
+	}
+	c.rows, c.bytes = 0, 0
+}
+
+// chunkReader is what one worker does with the chunks it reads.
+type chunkReader struct {
+	query  string // select list
+	tuple  func([]byte) error
+	finish func() error // after the worker's last chunk, if all went well
+}
+
+// eachChunk streams the chunks through as many workers as are free. Each
+// worker has a reader of its own, made once it has a connection.
+func (s *Snapshot) eachChunk(ctx context.Context, form *relation.Form, chunks []relation.Chunk, reader func() (chunkReader, error)) error {
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range min(len(chunks), s.db.config.Workers) {
+		g.Go(func() error {
+			return s.db.withWorker(ctx, s, func(sess *session) error {
+				if int(next.Load()) >= len(chunks) {
+					return nil // others were quicker
+				}
+				if err := sess.preferIndexes(ctx, false); err != nil {
+					return err
+				}
+				r, err := reader()
+				if err != nil {
+					return err
+				}
+				for {
+					i := int(next.Add(1)) - 1
+					if i >= len(chunks) {
+						break
+					}
+					c := &chunks[i]
+					if err := sess.copy(ctx, s.selectFrom(r.query, c.Member, c.Predicate()), r.tuple); err != nil {
+						return fmt.Errorf("read %s on the %s: %w", c, s.side, err)
+					}
+				}
+				return r.finish()
+			})
+		})
+	}
+	return g.Wait()
+}
+
+// selectFrom builds a query over one member, without its heirs.
+func (s *Snapshot) selectFrom(list string, m *relation.Member, where string) string {
+	only := "ONLY "
+	if m.Kind == relation.View {
+		only = ""
+	}
+	q := "SELECT " + list + " FROM " + only + m.Name.SQL()
+	if where != "" {
+		q += " WHERE " + where
+	}
+	return q
+}
+
+// emit receives a row's leaf, canonical key and hash. The key is valid during
+// the call.
+type emit = func(leaf int, key []byte, hash merkle.Hash) error
+
+// Collect reads a table wholly again and emits the rows whose leaves are
+// wanted, indexed as in layout, from many goroutines at once.
+func (s *Snapshot) Collect(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, wanted []bool, emit emit) error {
+	chunks, err := s.Chunks(ctx, t)
+	if err != nil {
+		return err
+	}
+	return s.eachChunk(ctx, form, chunks, func() (chunkReader, error) {
+		h, err := s.hasher(form, 0)
+		return chunkReader{
+			query:  form.Select(s.side),
+			tuple:  emitter(h, layout, len(form.Key) == 0, wanted, emit),
+			finish: func() error { return nil },
+		}, err
+	})
+}
+
+// CollectRange emits the rows whose ordered key columns lie in [lo, hi),
+// through the index; a nil bound is open.
+func (s *Snapshot) CollectRange(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, lo, hi *relation.Bound, emit emit) error {
+	h, err := s.hasher(form, 0)
+	if err != nil {
+		return err
+	}
+	where := form.RangeCondition(s.side, lo, hi)
+	tuple := emitter(h, layout, false, nil, emit)
+	return s.db.withWorker(ctx, s, func(sess *session) error {
+		if err := sess.preferIndexes(ctx, where != ""); err != nil {
+			return err
+		}
+		for i := range t.Members {
+			if err := sess.copy(ctx, s.selectFrom(form.Select(s.side), &t.Members[i], where), tuple); err != nil {
+				return fmt.Errorf("read a key range of %s on the %s: %w", t.Members[i].Name, s.side, err)
+			}
+		}
+		return nil
+	})
+}
+
+func emitter(h *rowhash.Hasher, layout *merkle.Layout, keyless bool, wanted []bool, emit emit) func([]byte) error {
+	cursor := layout.Cursor()
+	return func(tuple []byte) error {
+		row, err := h.Hash(tuple)
+		if err != nil {
+			return err
+		}
+		spread := row.Hash.Hi
+		if !keyless {
+			spread = h.Spread(row.Key)
+		}
+		leaf := cursor.Leaf(row.Head, row.Prefix, spread)
+		if wanted != nil && !wanted[leaf] {
+			return nil
+		}
+		return emit(leaf, row.Key, row.Hash)
+	}
+}

@@ -1,0 +1,362 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/verifierd/verifierd/pkg/relation"
+)
+
+// Snapshot is a database at one moment: locks that keep its tables from being
+// truncated or rewritten, an exported MVCC snapshot that the workers share,
+// and the catalog as of then.
+type Snapshot struct {
+	db     *Database
+	side   relation.Side
+	id     string
+	moment relation.Moment
+
+	mu     sync.Mutex // guards holder
+	holder *session   // keeps the snapshot and the locks
+
+	tables map[relation.Name]*relation.Table
+	broken map[relation.Name]error // why a table cannot be read
+}
+
+// Open takes a snapshot in which the named tables can be read. Tables that
+// cannot be locked or read do not fail it; Table tells why for each.
+func (db *Database) Open(ctx context.Context, side relation.Side, names []relation.Name) (*Snapshot, error) {
+	holder, err := db.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{
+		db: db, side: side, holder: holder,
+		tables: make(map[relation.Name]*relation.Table),
+		broken: make(map[relation.Name]error),
+	}
+	if err := s.start(ctx, names); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Snapshot) start(ctx context.Context, names []relation.Name) error {
+	// What to lock must be known before the transaction's first query: an
+	// MVCC snapshot does not protect from TRUNCATE or a rewriting ALTER, both
+	// of which then read as no rows; so the locks come first.
+	lockable, err := s.db.lockTargets(ctx, s.holder, names)
+	if err != nil {
+		return fmt.Errorf("list tables: %w", err)
+	}
+	if err := s.holder.exec(ctx, s.db.begin("")); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := s.lock(ctx, lockable); err != nil {
+		return err
+	}
+	if err := s.export(ctx); err != nil {
+		return fmt.Errorf("export snapshot: %w", err)
+	}
+	if err := s.holder.checkPinned(ctx); err != nil {
+		return err
+	}
+	s.holder.at = s
+	if err := s.loadCatalog(ctx, names); err != nil {
+		return fmt.Errorf("read catalog: %w", err)
+	}
+	for name, members := range lockable {
+		s.checkLocked(name, members)
+	}
+	return nil
+}
+
+// lock takes ACCESS SHARE on every table, each under a savepoint.
+func (s *Snapshot) lock(ctx context.Context, targets map[relation.Name][]lockTarget) error {
+	names := sortedNames(targets)
+	if err := s.checkLockBudget(ctx, targets); err != nil {
+		return err
+	}
+	if all := lockStatement(targets, names); all != "" {
+		err := s.holder.exec(ctx, "SAVEPOINT t;"+all+";RELEASE SAVEPOINT t")
+		if err == nil {
+			return nil
+		}
+		if err := s.undoLock(ctx, err); err != nil {
+			return err
+		}
+	}
+	// Something cannot be locked; find out what, so that the rest is verified.
+	for _, name := range names {
+		stmt := lockStatement(targets, []relation.Name{name})
+		if stmt == "" {
+			continue
+		}
+		err := s.holder.exec(ctx, "SAVEPOINT t;"+stmt+";RELEASE SAVEPOINT t")
+		if err == nil {
+			continue
+		}
+		if err := s.undoLock(ctx, err); err != nil {
+			return err
+		}
+		s.broken[name] = &TableError{Reason: fmt.Sprintf("cannot lock %s on the %s: %v", name, s.side, err), Err: err}
+	}
+	return nil
+}
+
+func (s *Snapshot) undoLock(ctx context.Context, cause error) error {
+	if s.holder.conn.IsClosed() {
+		return fmt.Errorf("lock tables: %w", cause)
+	}
+	return s.holder.exec(ctx, "ROLLBACK TO SAVEPOINT t; RELEASE SAVEPOINT t")
+}
+
+func lockStatement(targets map[relation.Name][]lockTarget, names []relation.Name) string {
+	var only []string
+	for _, name := range names {
+		for _, m := range targets[name] {
+			if m.kind == relation.Ordinary || m.kind == relation.Partitioned {
+				only = append(only, "ONLY "+m.name.SQL())
+			} else if m.kind == relation.View {
+				only = append(only, m.name.SQL())
+			}
+		}
+	}
+	if len(only) == 0 {
+		return ""
+	}
+	return "LOCK TABLE " + strings.Join(only, ", ") + " IN ACCESS SHARE MODE"
+}
+
+// checkLockBudget refuses to take so many locks that the server runs out of
+// shared memory for them: thousands of partitions do that.
+func (s *Snapshot) checkLockBudget(ctx context.Context, targets map[relation.Name][]lockTarget) error {
+	needed := s.db.locksNeeded(targets)
+	available, err := s.db.lockBudget(ctx, s.holder)
+	if err != nil {
+		return fmt.Errorf("read lock budget: %w", err)
+	}
+	if needed > available {
+		return fmt.Errorf("the pass needs about %d locks at once, the %s can spare %d; select fewer tables, use --snapshot table, or raise max_locks_per_transaction", needed, s.side, available)
+	}
+	return nil
+}
+
+// locksNeeded estimates the locks that reading the targets holds at once: the
+// holder's on tables, and the workers' on those they read and their indexes.
+func (db *Database) locksNeeded(targets map[relation.Name][]lockTarget) int64 {
+	var tables, indexes, largest int64
+	for _, members := range targets {
+		tables += int64(len(members))
+		var n int64
+		for _, m := range members {
+			n += 2 + m.indexes
+		}
+		indexes += n
+		largest = max(largest, n)
+	}
+	// Up to 16 locks a backend live in its own fast-path slots, not in the table.
+	return tables + int64(db.config.Workers)*indexes
+}
+
+// lockBudget returns how many locks the server can spare for a pass: half of
+// those its lock table was sized for. The query would take the snapshot, so it
+// goes through SHOW, which does not.
+func (db *Database) lockBudget(ctx context.Context, s *session) (int64, error) {
+	product := func(names ...string) (sum int64, err error) {
+		for _, name := range names {
+			v, err := s.queryOne(ctx, "SHOW "+name)
+			if err != nil {
+				return 0, err
+			}
+			sum += parseInt(v[0])
+		}
+		return sum, nil
+	}
+	perSession, err := product("max_locks_per_transaction")
+	if err != nil {
+		return 0, err
+	}
+	sessions, err := product("max_connections", "max_prepared_transactions")
+	if err != nil {
+		return 0, err
+	}
+	return perSession * sessions / 2, nil
+}
+
+func (s *Snapshot) export(ctx context.Context) error {
+	current := "pg_current_snapshot()"
+	if s.db.server.Number < 130000 {
+		current = "txid_current_snapshot()"
+	}
+	lsn := "pg_current_wal_insert_lsn()"
+	if s.db.server.Standby {
+		lsn = "pg_last_wal_replay_lsn()"
+	}
+	s.moment.TakenAt = time.Now()
+	v, err := s.holder.queryOne(ctx, "SELECT pg_export_snapshot(), "+current+"::text, coalesce("+lsn+"::text, '0/0')")
+	if err != nil {
+		return err
+	}
+	s.id, s.moment.Visible, s.moment.LSNText = v[0], v[1], v[2]
+	if s.moment.LSN, err = parseLSN(v[2]); err != nil {
+		return err
+	}
+	// xmin:xmax:in-progress; xmin = xmax when nothing with an id is under way.
+	parts := strings.Split(v[1], ":")
+	s.moment.Writing = len(parts) != 3 || parts[0] != parts[1] || parts[2] != ""
+	return nil
+}
+
+// Moment says when the snapshot was taken.
+func (s *Snapshot) Moment() relation.Moment { return s.moment }
+
+// Server returns who the database is.
+func (s *Snapshot) Server() *relation.Server { return &s.db.server }
+
+// Table returns a table as of the snapshot. It returns relation.ErrNoTable if there is
+// none of that name, and a *TableError if it cannot be read.
+func (s *Snapshot) Table(name relation.Name) (*relation.Table, error) {
+	t, ok := s.tables[name]
+	if !ok {
+		if err := s.broken[name]; err != nil {
+			return nil, err
+		}
+		return nil, relation.ErrNoTable
+	}
+	return t, s.broken[name]
+}
+
+// checkLocked makes sure that what was locked is what the snapshot reads: a
+// table that was replaced, or a partition that was attached, in between is not.
+func (s *Snapshot) checkLocked(name relation.Name, locked []lockTarget) {
+	t := s.tables[name]
+	if t == nil || s.broken[name] != nil {
+		return
+	}
+	for i := range t.Members {
+		m := &t.Members[i]
+		if !slices.ContainsFunc(locked, func(l lockTarget) bool { return l.oid == m.OID }) {
+			s.broken[name] = &TableError{Reason: fmt.Sprintf("%s changed on the %s while the pass began (DDL under way?)", name, s.side), Hint: "run the pass again"}
+			return
+		}
+	}
+}
+
+// Unchanged reports an error if a member of the table has been truncated,
+// rewritten or dropped since the snapshot: what was read of it may be wrong.
+func (s *Snapshot) Unchanged(ctx context.Context, t *relation.Table) error {
+	var oids []string
+	for i := range t.Members {
+		if t.Members[i].Filenode != 0 {
+			oids = append(oids, fmt.Sprint(t.Members[i].OID))
+		}
+	}
+	if len(oids) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// pg_relation_filenode looks at the present catalog, not at the snapshot's.
+	rows, err := s.holder.query(ctx, "SELECT oid, pg_relation_filenode(oid) FROM unnest(ARRAY["+strings.Join(oids, ",")+"]::oid[]) AS oid")
+	if err != nil {
+		return fmt.Errorf("check that %s was not rewritten: %w", t.Name, err)
+	}
+	now := make(map[uint32]uint32, len(rows))
+	for _, r := range rows {
+		if r[1] != nil {
+			now[parseOID(*r[0])] = parseOID(*r[1])
+		}
+	}
+	for i := range t.Members {
+		if m := &t.Members[i]; m.Filenode != 0 && now[m.OID] != m.Filenode {
+			return &TableError{Reason: fmt.Sprintf("%s was truncated, rewritten or dropped on the %s during the pass", m.Name, s.side)}
+		}
+	}
+	return nil
+}
+
+// Replication tells what the database knows of logical replication now.
+func (s *Snapshot) Replication(ctx context.Context) (relation.Replication, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var r relation.Replication
+	rows, err := s.holder.query(ctx, `SELECT s.subname, coalesce(s.subslotname, ''), s.subenabled,
+ NOT EXISTS (SELECT 1 FROM pg_subscription_rel r WHERE r.srsubid = s.oid AND r.srsubstate <> 'r')
+ FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()`)
+	if err != nil {
+		return r, fmt.Errorf("list subscriptions: %w", err)
+	}
+	for _, row := range rows {
+		r.Subscriptions = append(r.Subscriptions, relation.Subscription{
+			Name: *row[0], Slot: *row[1], Enabled: *row[2] == "t", Synced: *row[3] == "t",
+		})
+	}
+	rows, err = s.holder.query(ctx, `SELECT slot_name, coalesce(confirmed_flush_lsn::text, '0/0')
+ FROM pg_replication_slots WHERE slot_type = 'logical'`)
+	if err != nil {
+		return r, fmt.Errorf("list replication slots: %w", err)
+	}
+	r.Slots = make(map[string]relation.LSN, len(rows))
+	for _, row := range rows {
+		if r.Slots[*row[0]], err = parseLSN(*row[1]); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// LargeObjects reports whether the database holds large objects, which live
+// outside of all tables.
+func (s *Snapshot) LargeObjects(ctx context.Context) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, err := s.holder.queryOne(ctx, "SELECT EXISTS (SELECT 1 FROM pg_largeobject_metadata)")
+	if err != nil {
+		return false, fmt.Errorf("look for large objects: %w", err)
+	}
+	return v[0] == "t", nil
+}
+
+// withAny runs f on a free worker or, when all are busy, on the connection that
+// holds the snapshot: a second reading does not wait for a long scan to end.
+func (s *Snapshot) withAny(ctx context.Context, f func(*session) error) error {
+	if ran, err := s.db.tryWorker(ctx, s, f); ran {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holder == nil {
+		return ErrClosed
+	}
+	return f(s.holder)
+}
+
+// LargeRows returns how many rows were so large that one worker at a time
+// read them.
+func (s *Snapshot) LargeRows() int64 { return s.db.LargeRows() }
+
+// Close ends the snapshot and its locks. Workers that still see it keep their
+// transaction until they are used again.
+func (s *Snapshot) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holder != nil {
+		s.holder.close()
+		s.holder = nil
+	}
+}
+
+func sortedNames[V any](m map[relation.Name]V) []relation.Name {
+	names := make([]relation.Name, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, relation.Name.Compare)
+	return names
+}
