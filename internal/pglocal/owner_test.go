@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -20,8 +21,8 @@ import (
 	"github.com/verifierd/verifierd/internal/pglocal/pgtest"
 )
 
-// envOwner makes the test binary a process that starts a server and waits; the
-// value "pause" has it pause the server first.
+// envOwner makes the test binary a process that starts a server, and stops it
+// at the end of its standard input; the value "pause" has it pause the server.
 const envOwner = "VERIFIERD_TEST_OWNER"
 
 type ownedServer struct {
@@ -42,7 +43,11 @@ func ownServer() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	select {}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	if err := srv.Stop(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // startOwner starts a process that owns a server.
@@ -51,6 +56,10 @@ func startOwner(t *testing.T, mode, tmp string) (*exec.Cmd, ownedServer) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envOwner+"="+mode, "TMPDIR="+tmp)
 	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +68,7 @@ func startOwner(t *testing.T, mode, tmp string) (*exec.Cmd, ownedServer) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill()
+		in.Close()
 		cmd.Wait()
 	})
 	var srv ownedServer
