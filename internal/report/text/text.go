@@ -217,19 +217,26 @@ func Duration(d time.Duration) string {
 	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
 }
 
+// Short returns n rounded, as "1.2M"; small numbers are exact.
+func Short(n int64) string {
+	size := float64(n)
+	switch {
+	case n < 1e4:
+		return Count(n)
+	case size < 999_500:
+		return fmt.Sprintf("%.0fk", size/1e3)
+	case size < 999_950_000:
+		return fmt.Sprintf("%.1fM", size/1e6)
+	}
+	return fmt.Sprintf("%.1fG", size/1e9)
+}
+
 // Rate returns a number of rows per second as "1.2M rows/s".
 func Rate(perSecond float64) string {
-	switch {
-	case math.IsNaN(perSecond) || perSecond < 0:
+	if !(perSecond > 0) || math.IsInf(perSecond, 0) {
 		return "0 rows/s"
-	case perSecond < 1e4:
-		return Count(int64(perSecond)) + " rows/s"
-	case perSecond < 1e6:
-		return fmt.Sprintf("%.0fk rows/s", perSecond/1e3)
-	case perSecond < 1e9:
-		return fmt.Sprintf("%.1fM rows/s", perSecond/1e6)
 	}
-	return fmt.Sprintf("%.1fG rows/s", perSecond/1e9)
+	return Short(int64(min(perSecond, 1e15))) + " rows/s"
 }
 
 // cells counts East Asian ambiguous characters as one cell, whatever the
