@@ -268,13 +268,13 @@ func lockPath(ctx context.Context, name string) (unlock func(), err error) {
 	for {
 		held, err := tryLock(f)
 		if held {
-			return func() { f.Close() }, nil // closing gives the lock back
+			return func() { _ = f.Close() }, nil // closing gives the lock back
 		}
 		if err == nil {
 			err = pause(ctx, 50*time.Millisecond)
 		}
 		if err != nil {
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}
 	}

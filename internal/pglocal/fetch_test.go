@@ -134,12 +134,15 @@ func TestFetchRefusesEscape(t *testing.T) {
 	if _, err := fetch(t.Context(), 18); err == nil {
 		t.Error("an archive without a server was taken")
 	}
-	filepath.WalkDir(filepath.Dir(filepath.Dir(cache)), func(path string, _ fs.DirEntry, _ error) error {
+	err := filepath.WalkDir(filepath.Dir(filepath.Dir(cache)), func(path string, _ fs.DirEntry, err error) error {
 		if filepath.Base(path) == "escaped" {
 			t.Errorf("the archive wrote %s", path)
 		}
-		return nil
+		return err
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestFindWithoutNPM(t *testing.T) {

@@ -37,15 +37,11 @@ func forEachMajor(t *testing.T, test func(t *testing.T, major int)) {
 
 func TestStartStop(t *testing.T) {
 	forEachMajor(t, func(t *testing.T, major int) {
-		srv, err := pglocal.Start(t.Context(), pglocal.Options{
+		srv := pgtest.Start(t, pglocal.Options{
 			Major:    major,
 			Settings: map[string]string{"application_name": `it's a \ test`, "max_connections": "17"},
 			InitArgs: []string{"--data-checksums"},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer srv.Stop(t.Context())
 		if srv.Major != major || !strings.HasPrefix(srv.Version, strconv.Itoa(major)+".") {
 			t.Errorf("started %d %q, want %d", srv.Major, srv.Version, major)
 		}
@@ -300,8 +296,7 @@ func TestStartErrors(t *testing.T) {
 			}
 			srv, err := pglocal.Start(t.Context(), tt.opts)
 			if err == nil {
-				srv.Stop(t.Context())
-				t.Fatal("the server started")
+				t.Fatal("the server started: ", srv.Stop(t.Context()))
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(err.Error(), want) {

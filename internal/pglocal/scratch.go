@@ -64,11 +64,11 @@ func lockNewScratch(base string) (*scratch, error) {
 	}
 	held, err := tryLock(f)
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}
-	if _, err := os.Stat(name); !held || err != nil {
-		f.Close()
+	if !held || !isFile(name) {
+		_ = f.Close()
 		return nil, nil
 	}
 	return &scratch{dir: dir, lock: f}, nil
@@ -78,7 +78,7 @@ func lockNewScratch(base string) (*scratch, error) {
 func (s *scratch) remove() error {
 	// The lock goes last: until then no sweeper competes.
 	err := os.RemoveAll(s.dir)
-	s.lock.Close()
+	_ = s.lock.Close()
 	return err
 }
 
@@ -119,6 +119,6 @@ func sweep(base string) {
 		if held, _ := tryLock(f); held {
 			_ = os.RemoveAll(dir)
 		}
-		f.Close()
+		_ = f.Close()
 	}
 }
