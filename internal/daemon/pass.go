@@ -41,6 +41,15 @@ type Options struct {
 	SpillDir           string
 
 	Observer parity.Observer
+
+	tuning tuning
+}
+
+// tuning holds sizes that tests make small, so that small tables take the ways
+// of large ones.
+type tuning struct {
+	chunkBytes, leafRows    int64
+	memoryRows, memoryBytes int
 }
 
 // Verify runs one pass. Trouble with the databases is part of the outcome,
@@ -76,19 +85,43 @@ func verify(ctx context.Context, o Options) (*parity.Pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	pass := parity.Run(ctx, parity.Config{
-		Tables: selected.tables, Open: [2]parity.Opener{db.opener(relation.Source), db.opener(relation.Target)},
-		PerTable: o.PerTable, Workers: db.workers, Recheck: o.Recheck, MaxRows: o.MaxDivergences, Values: o.Values,
-		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && !o.IgnoreLargeObjects,
-		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
-		Differences: selected.differences, Observer: o.Observer,
-	})
+	pass := parity.Run(ctx, db.config(o, selected, seed))
 	for _, side := range relation.Sides {
 		if n := db.side[side].LargeRows(); n > 0 {
 			pass.Notes = append(pass.Notes, fmt.Sprintf("%d very large rows on the %s were read by one worker at a time", n, side))
 		}
 	}
 	return pass, nil
+}
+
+func (db *databases) config(o Options, selected *selection, seed uint64) parity.Config {
+	return parity.Config{
+		Tables: selected.tables, Open: [2]parity.Opener{db.opener(relation.Source), db.opener(relation.Target)},
+		PerTable: o.PerTable, Workers: db.workers, Recheck: o.Recheck, MaxRows: o.MaxDivergences, Values: o.Values,
+		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && !o.IgnoreLargeObjects,
+		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
+		Differences: selected.differences, Observer: o.Observer,
+		LeafRows: o.tuning.leafRows, MemoryRows: o.tuning.memoryRows, MemoryBytes: o.tuning.memoryBytes,
+	}
+}
+
+// Plan says what Verify with the same options would read, and reads no table
+// wholly.
+func Plan(ctx context.Context, o Options) (*parity.Plan, error) {
+	seed, err := rowhash.NewSeed()
+	if err != nil {
+		return nil, err
+	}
+	db, err := connect(ctx, o, seed)
+	if err != nil {
+		return nil, err
+	}
+	defer db.close()
+	selected, err := db.choose(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return parity.MakePlan(ctx, db.config(o, selected, seed))
 }
 
 // databases are the two sides of a pass.
@@ -109,7 +142,7 @@ func connect(ctx context.Context, o Options, seed uint64) (*databases, error) {
 		wg.Go(func() {
 			d, err := snapshot.Connect(ctx, snapshot.Config{
 				ConnString: o.DSN[side], Workers: db.workers, Read: o.Read, Seed: seed,
-				MaxRate: o.MaxRate, StallTimeout: o.StallTimeout,
+				MaxRate: o.MaxRate, StallTimeout: o.StallTimeout, ChunkBytes: o.tuning.chunkBytes,
 			})
 			if err != nil {
 				failed[side] = fmt.Errorf("connect to the %s: %w", side, err)

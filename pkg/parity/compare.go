@@ -163,7 +163,7 @@ func (c *comparison) digest(ctx context.Context) error {
 // planLeaves samples both sides and lays out the leaves.
 func (c *comparison) planLeaves(ctx context.Context) (*leafPlan, error) {
 	rows := [2]int64{max(0, estimate(c.at.table[0])), max(0, estimate(c.at.table[1]))}
-	leaves := int64(wantedLeaves(max(rows[0], rows[1])))
+	leaves := min(max(rows[0], rows[1], c.leafRows)/c.leafRows, merkle.MaxLeaves)
 	var samples [2]relation.Sample
 	if c.planned.Ordered > 0 && leaves > 1 {
 		err := c.at.each(ctx, func(ctx context.Context, side relation.Side) error {
@@ -176,7 +176,7 @@ func (c *comparison) planLeaves(ctx context.Context) (*leafPlan, error) {
 			return nil, err
 		}
 	}
-	return planLeaves(rows, samples)
+	return planLeaves(int(leaves), samples)
 }
 
 // estimate guesses a table's rows before it is read. Statistics may be old or

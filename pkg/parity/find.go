@@ -12,9 +12,6 @@ import (
 )
 
 const (
-	// groupRows is how many rows, of both sides together, are compared in
-	// memory at a time while divergent rows are sought.
-	groupRows = 1 << 16
 	// maxParts bounds the temporary files, and so the rows, of one scan.
 	maxParts = 128
 	// maxRangedMembers is up to how many members a key range is read through
@@ -26,6 +23,16 @@ const (
 type pair struct {
 	reader [2]Reader
 	table  [2]*relation.Table
+}
+
+// close gives the snapshots back.
+func (p *pair) close() {
+	for side, reader := range p.reader {
+		if reader != nil {
+			reader.Close()
+			p.reader[side] = nil
+		}
+	}
 }
 
 // each runs f for both sides at once.
@@ -49,7 +56,8 @@ type finder struct {
 }
 
 type spillConfig struct {
-	limit int // bytes in memory before a temporary file is used
+	limit int    // bytes in memory before a temporary file is used
+	rows  uint64 // of both sides together, compared in memory at a time
 	dir   string
 }
 
@@ -94,7 +102,7 @@ func (f *finder) groups(leaves []int) []leafGroup {
 	var groups []leafGroup
 	for _, leaf := range leaves {
 		rows := f.rows(leaf)
-		if n := len(groups); n > 0 && groups[n-1].last == leaf-1 && groups[n-1].rows+rows <= groupRows {
+		if n := len(groups); n > 0 && groups[n-1].last == leaf-1 && groups[n-1].rows+rows <= f.spill.rows {
 			groups[n-1].last = leaf
 			groups[n-1].rows += rows
 			continue
@@ -177,7 +185,7 @@ func (f *finder) scanFor(ctx context.Context, leaves []int, each func(*differenc
 	parts, rows := 1, uint64(0)
 	for _, leaf := range leaves {
 		n := f.rows(leaf)
-		if rows > 0 && rows+n > groupRows {
+		if rows > 0 && rows+n > f.spill.rows {
 			if parts == maxParts {
 				break
 			}

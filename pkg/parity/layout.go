@@ -10,7 +10,6 @@ import (
 )
 
 const (
-	leafRows = 4096 // rows a leaf aims at
 	// samplesPerLeaf is how many sampled keys lie between two boundaries, so
 	// that leaves come out about even.
 	samplesPerLeaf = 4
@@ -25,15 +24,9 @@ type leafPlan struct {
 	correlated [2]bool
 }
 
-// wantedLeaves is the number of leaves for about so many rows.
-func wantedLeaves(rows int64) int {
-	return int(min(max(rows/leafRows, 1), merkle.MaxLeaves))
-}
-
-// planLeaves lays out the leaves from samples of both sides. Boundaries come
-// from both, in proportion to their rows, and hold for both.
-func planLeaves(rows [2]int64, samples [2]relation.Sample) (*leafPlan, error) {
-	leaves := wantedLeaves(max(rows[0], rows[1]))
+// planLeaves lays out about so many leaves from samples of both sides.
+// Boundaries come from both, in proportion to their rows, and hold for both.
+func planLeaves(leaves int, samples [2]relation.Sample) (*leafPlan, error) {
 	plan := &leafPlan{correlated: [2]bool{samples[0].Correlated, samples[1].Correlated}}
 	keys := slices.Concat(samples[0].Bounds, samples[1].Bounds)
 	slices.SortFunc(keys, func(a, b relation.Bound) int { return bytes.Compare(a.Prefix, b.Prefix) })

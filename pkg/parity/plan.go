@@ -1,6 +1,10 @@
 package parity
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/verifierd/verifierd/pkg/relation"
@@ -10,10 +14,10 @@ import (
 type Plan struct {
 	Server [2]SideInfo
 	Tables []PlannedTable
-	Locks  [2]LockBudget
+	Locks  [2]relation.LockBudget
 	// Sample is the read rate measured for a moment; zero when nothing could
 	// be sampled.
-	Sample [2]Rate
+	Sample [2]relation.Rate
 	// Expected is the time that the pass would take at the sampled rate;
 	// zero when unknown.
 	Expected time.Duration
@@ -46,13 +50,172 @@ type PlannedSide struct {
 	Reading string // how it is chunked, for people: "block ranges of 32 MiB"
 }
 
-// LockBudget compares the locks a pass takes with what the server can hold.
-type LockBudget struct {
-	Needed, Available int64
+// sampleFor is how long the read rate is sampled.
+const sampleFor = time.Second
+
+// MakePlan says what a pass with the same configuration would read. It reads
+// no table wholly.
+func MakePlan(ctx context.Context, config Config) (*Plan, error) {
+	if len(config.Tables) == 0 {
+		return nil, errors.New("no table was selected")
+	}
+	r := newRunner(config)
+	p := &planner{runner: r, plan: &Plan{Notes: slices.Clone(config.Notes), Skipped: config.Skipped}}
+	defer p.at.close()
+	if err := r.openBoth(ctx, &p.at, r.names()); err != nil {
+		return nil, err
+	}
+	if err := p.inspect(ctx, &p.at); err != nil {
+		return nil, err
+	}
+	p.plan.Problems = append(p.plan.Problems, p.trouble...)
+	for _, side := range relation.Sides {
+		p.plan.Server[side] = sideInfo(p.at.reader[side])
+		p.plan.Locks[side] = p.at.reader[side].Locks()
+	}
+	for _, names := range config.Tables {
+		if err := p.addTable(ctx, names); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.sampleRate(ctx); err != nil {
+		return nil, err
+	}
+	p.note()
+	return p.plan, nil
 }
 
-// Rate is a sampled read rate.
-type Rate struct {
-	BytesPerSecond float64
-	RowsPerSecond  float64
+// planner makes a plan.
+type planner struct {
+	*runner
+	plan *Plan
+	at   pair
+	// largest is the table whose reading is sampled.
+	largest *comparison
+	bytes   [2]int64
+}
+
+func (p *planner) addTable(ctx context.Context, names Tables) error {
+	c := &comparison{pass: &p.pass, at: p.at}
+	c.result.Name, c.result.TargetName = names.Source, names.Target
+	t := PlannedTable{Name: names.Source, TargetName: names.Target, Side: [2]PlannedSide{{Rows: -1}, {Rows: -1}}}
+	readable := c.resolve()
+	t.Problems = append(t.Problems, c.incomplete...)
+	for _, d := range c.schema {
+		t.Notes = append(t.Notes, fmt.Sprintf("%s %s", d.Object, schemaVerb(d.Kind)))
+	}
+	t.Notes = append(t.Notes, c.result.Notes...)
+	if c.at.table[relation.Source] != nil {
+		t.Kind = c.at.table[relation.Source].Kind
+	}
+	if readable {
+		leaves, err := c.planLeaves(ctx)
+		if err != nil {
+			return err
+		}
+		t.Key, t.Leaves, t.Compare = c.result.Key, leaves.Leaves(), describeLeaves(&c.planned.Form, leaves)
+		for _, side := range relation.Sides {
+			if err := p.addSide(ctx, &t, c.at.table[side], side); err != nil {
+				return err
+			}
+		}
+		if p.largest == nil || p.size(p.largest) < p.size(c) {
+			p.largest = c
+		}
+	}
+	p.plan.Tables = append(p.plan.Tables, t)
+	return nil
+}
+
+func (p *planner) size(c *comparison) int64 { return c.at.table[0].Bytes() + c.at.table[1].Bytes() }
+
+func (p *planner) addSide(ctx context.Context, planned *PlannedTable, t *relation.Table, side relation.Side) error {
+	chunks, err := p.at.reader[side].Chunks(ctx, t)
+	if err != nil {
+		return err
+	}
+	s := &planned.Side[side]
+	s.Members, s.Rows, s.Bytes, s.Chunks = len(t.Members), estimate(t), t.Bytes(), len(chunks)
+	s.Reading = describeChunks(len(t.Members), chunks)
+	p.bytes[side] += s.Bytes
+	return nil
+}
+
+func describeChunks(members int, chunks []relation.Chunk) string {
+	if len(chunks) == members {
+		if members == 1 {
+			return "one scan"
+		}
+		return "one scan a member"
+	}
+	for i := range chunks {
+		if chunks[i].Column != "" {
+			return "ranges of " + relation.QuoteIdent(chunks[i].Column)
+		}
+	}
+	return "block ranges"
+}
+
+func describeLeaves(form *relation.Form, plan *leafPlan) string {
+	switch {
+	case len(form.Key) == 0:
+		return "hashes of whole rows"
+	case plan.Ranges() > 1 && plan.Spreads():
+		return "key ranges, and hashes of the key within frequent ones"
+	case plan.Ranges() > 1:
+		return "key ranges"
+	}
+	return "hashes of the key"
+}
+
+// sampleRate reads the largest table for a moment on each side.
+func (p *planner) sampleRate(ctx context.Context) error {
+	if p.largest == nil {
+		return nil
+	}
+	c := p.largest
+	err := p.at.each(ctx, func(ctx context.Context, side relation.Side) error {
+		var err error
+		p.plan.Sample[side], err = p.at.reader[side].Rate(ctx, c.at.table[side], &c.planned.Form, sampleFor)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sample the read rate: %w", err)
+	}
+	// One connection was sampled on each side; more of them share the same
+	// server and network, so this is the longest that it should take.
+	for _, side := range relation.Sides {
+		sampled := c.at.table[side]
+		perByte := ratio(float64(estimate(sampled)), p.plan.Sample[side].RowsPerSecond) / float64(max(1, sampled.Bytes()))
+		took := time.Duration(perByte * float64(p.bytes[side]) * float64(time.Second))
+		p.plan.Expected = max(p.plan.Expected, took)
+	}
+	return nil
+}
+
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+func (p *planner) note() {
+	for _, side := range relation.Sides {
+		server := p.at.reader[side].Server()
+		if server.Major() < 14 {
+			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the %s is PostgreSQL %d, which cannot read block ranges: large tables are read in ranges of a key they are stored by, or in one scan", side, server.Major()))
+		}
+		evicts := int64(0)
+		for i := range p.plan.Tables {
+			if s := p.plan.Tables[i].Side[side]; s.Chunks > s.Members && s.Bytes > server.SharedBuffers/4 {
+				evicts += s.Bytes
+			}
+		}
+		if evicts > 0 {
+			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("reading in ranges passes %d MB through the %s's cache of %d MB and displaces what is there; --read gentle does not", evicts>>20, side, server.SharedBuffers>>20))
+		}
+	}
+	p.plan.Notes = append(p.plan.Notes, p.result.Notes[len(p.config.Notes):]...)
+	p.plan.Notes = append(p.plan.Notes, "while it runs, the pass holds back VACUUM's horizon on both sides and a lock that TRUNCATE and rewriting DDL wait for; --snapshot table does so for one table at a time")
 }

@@ -7,6 +7,7 @@ package parity
 
 import (
 	"context"
+	"time"
 
 	"github.com/verifierd/verifierd/pkg/merkle"
 	"github.com/verifierd/verifierd/pkg/relation"
@@ -25,6 +26,14 @@ type Reader interface {
 
 	// Chunks says how the table is going to be read.
 	Chunks(ctx context.Context, t *relation.Table) ([]relation.Chunk, error)
+
+	// Locks compares the locks that reading takes with what the server can
+	// spare.
+	Locks() relation.LockBudget
+
+	// Rate reads a part of the table for about so long and says how fast rows
+	// arrived.
+	Rate(ctx context.Context, t *relation.Table, form *relation.Form, atMost time.Duration) (relation.Rate, error)
 
 	// Sample looks at up to about limit keys, spread over the table's rows.
 	Sample(ctx context.Context, t *relation.Table, form *relation.Form, limit int) (relation.Sample, error)

@@ -91,12 +91,7 @@ func (c *comparison) round(ctx context.Context, pending *spool, began *time.Time
 	c.settled = 0
 
 	fresh := pair{}
-	closeSide := func(side relation.Side) {
-		if fresh.reader[side] != nil {
-			fresh.reader[side].Close()
-		}
-	}
-	defer closeSide(relation.Source)
+	defer fresh.close()
 	if err := c.reopen(ctx, &fresh, relation.Source); err != nil {
 		return nil, false, err
 	}
@@ -104,7 +99,6 @@ func (c *comparison) round(ctx context.Context, pending *spool, began *time.Time
 	if err != nil {
 		return nil, false, err
 	}
-	defer closeSide(relation.Target)
 	if err := c.reopen(ctx, &fresh, relation.Target); err != nil {
 		return nil, false, err
 	}

@@ -1,6 +1,7 @@
 package parity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,14 @@ type Config struct {
 	// LargeObjects says that large objects count: if there are any, the pass
 	// is incomplete, since they are not compared.
 	LargeObjects bool
+	// LeafRows is how many rows a leaf aims at. Default: 4096.
+	LeafRows int64
+	// MemoryRows is how many rows of differing leaves, of both sides together,
+	// a worker compares in memory at a time. Default: 65,536.
+	MemoryRows int
+	// MemoryBytes is how many bytes of differences a table keeps in memory;
+	// more go to a temporary file. Default: 4 MiB.
+	MemoryBytes int
 	// SeedFingerprint, Notes, Skipped and Differences go into the outcome as
 	// they are.
 	SeedFingerprint string
@@ -53,9 +62,6 @@ type Config struct {
 	// Observer is told what happens. Default: nobody.
 	Observer Observer
 }
-
-// spillLimit is how many bytes of differences a table keeps in memory.
-const spillLimit = 4 << 20
 
 // notChecked lists what a pass says nothing about.
 var notChecked = []string{
@@ -72,6 +78,7 @@ type pass struct {
 	recheck  time.Duration
 	maxRows  int
 	values   ValuePolicy
+	leafRows int64
 	spill    spillConfig
 	rechecks limiter
 	// subscriptions are those of the target at the pass's snapshot.
@@ -95,11 +102,22 @@ func (l limiter) release() { <-l }
 // Run compares the tables and returns what it established. Trouble of any kind
 // is part of the outcome: it makes the pass incomplete, and says why.
 func Run(ctx context.Context, config Config) *Pass {
+	r := newRunner(config)
+	if err := r.compare(ctx); err != nil {
+		r.trouble = append(r.trouble, describeTrouble(ctx, err))
+	}
+	return r.conclude()
+}
+
+func newRunner(config Config) *runner {
 	r := &runner{
 		config: config,
 		pass: pass{
 			open: config.Open, observer: config.Observer, workers: max(1, config.Workers), recheck: config.Recheck,
-			maxRows: config.MaxRows, values: config.Values, spill: spillConfig{limit: spillLimit, dir: config.SpillDir},
+			maxRows: config.MaxRows, values: config.Values, leafRows: cmp.Or(config.LeafRows, 4096),
+			spill: spillConfig{
+				limit: cmp.Or(config.MemoryBytes, 4<<20), rows: uint64(cmp.Or(config.MemoryRows, 1<<16)), dir: config.SpillDir,
+			},
 			// A second reading holds a snapshot and a connection of its own.
 			rechecks: make(limiter, 1),
 		},
@@ -114,10 +132,7 @@ func Run(ctx context.Context, config Config) *Pass {
 	if r.values == "" {
 		r.values = ValuesKeys
 	}
-	if err := r.compare(ctx); err != nil {
-		r.trouble = append(r.trouble, describeTrouble(ctx, err))
-	}
-	return r.conclude()
+	return r
 }
 
 // runner runs one pass.
@@ -140,13 +155,7 @@ func (r *runner) compare(ctx context.Context) error {
 		return errors.New("no table was selected")
 	}
 	all := pair{}
-	defer func() {
-		for _, reader := range all.reader {
-			if reader != nil {
-				reader.Close()
-			}
-		}
-	}()
+	defer all.close()
 	names := r.names()
 	if r.config.PerTable {
 		names = [2][]relation.Name{} // only to look at what concerns the whole database
@@ -279,13 +288,7 @@ func (r *runner) compareOne(ctx context.Context, c *comparison, all *pair, relea
 	if r.config.PerTable {
 		c.at = pair{}
 		err := r.openBoth(ctx, &c.at, [2][]relation.Name{{c.result.Name}, {c.result.TargetName}})
-		defer func() {
-			for _, reader := range c.at.reader {
-				if reader != nil {
-					reader.Close()
-				}
-			}
-		}()
+		defer c.at.close()
 		if err != nil {
 			c.fail(err)
 			release()
@@ -297,10 +300,7 @@ func (r *runner) compareOne(ctx context.Context, c *comparison, all *pair, relea
 	}
 	c.scan(ctx)
 	if r.config.PerTable {
-		for side, reader := range c.at.reader {
-			reader.Close()
-			c.at.reader[side] = nil
-		}
+		c.at.close()
 	}
 	release()
 	if c.candidates != nil {

@@ -42,6 +42,18 @@ type Row struct {
 	Location string    // where the row is now: member and ctid
 }
 
+// LockBudget compares the locks that a pass takes on a server with what the
+// server can spare.
+type LockBudget struct {
+	Needed, Available int64
+}
+
+// Rate is how fast rows arrived.
+type Rate struct {
+	BytesPerSecond float64
+	RowsPerSecond  float64
+}
+
 // Sample is what a look at a few of a table's rows tells of its key space.
 type Sample struct {
 	Bounds []Bound // keys spread over the rows, in no order

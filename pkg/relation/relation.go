@@ -270,6 +270,7 @@ type Server struct {
 	Standby          bool
 	Encoding         string // the database's
 	LCMonetary       string
+	SharedBuffers    int64 // bytes
 }
 
 // Major returns the major version.

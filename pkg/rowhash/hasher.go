@@ -72,33 +72,17 @@ type Hasher struct {
 	key     []int
 	keyRun  bool // the key's fields follow each other in the tuple
 	ordered []Order
+	extra   int
 
 	// Of the last tuple:
 	tuple     []byte
 	canonical []byte // the tuple, or scratch
-	fields    []field
+	fields    fields
 
 	scratch []byte // the tuple rewritten
 	keyBuf  []byte // the key, unless keyRun
 	prefix  []byte
 }
-
-// A field is where a field's value is in the tuple.
-type field struct {
-	start, end int // end < start: NULL
-}
-
-func (f field) null() bool { return f.end < f.start }
-
-// next returns where the following field's length word is.
-func (f field) next() int { return max(f.start, f.end) }
-
-// lengthWord is the size of the length before each field, countWord that of
-// the number of fields before them all.
-const (
-	lengthWord = 4
-	countWord  = 2
-)
 
 // keepScratch is the size up to which scratch memory is kept from row to row.
 // A few huge rows must not hold memory once they have passed.
@@ -125,7 +109,7 @@ func New(c Config) (*Hasher, error) {
 		key:     append([]int(nil), c.Key...),
 		keyRun:  true,
 		ordered: append([]Order(nil), c.Ordered...),
-		fields:  make([]field, n+c.Extra),
+		extra:   c.Extra,
 	}
 	for i, k := range h.key {
 		if k < 0 || k >= n || seen[k] {
@@ -145,7 +129,6 @@ func New(c Config) (*Hasher, error) {
 var (
 	errFieldCount = errors.New("tuple has another number of fields than expected")
 	errTruncated  = errors.New("tuple is truncated")
-	errLength     = errors.New("invalid length")
 	errTrailing   = errors.New("tuple has bytes after its last field")
 )
 
@@ -153,64 +136,58 @@ var (
 // length, -1 for NULL, and its bytes. It checks the tuple's structure wholly,
 // does not change it, and allocates nothing once its scratch memory has grown.
 func (h *Hasher) Hash(tuple []byte) (Row, error) {
-	if err := h.walk(tuple); err != nil {
+	size, err := h.fields.split(tuple)
+	switch {
+	case err != nil:
 		return Row{}, err
+	case size == 0:
+		return Row{}, errTruncated
+	case size != len(tuple):
+		return Row{}, errTrailing
 	}
-	end := countWord
-	if n := len(h.codecs); n > 0 {
-		end = h.fields[n-1].next()
+	return h.hash(tuple)
+}
+
+// NewStream returns a [Stream] that hashes each tuple as [Hasher.Hash] does,
+// and calls row with both. It takes a tuple apart once, where a Stream and a
+// Hasher on their own would do so twice.
+func (h *Hasher) NewStream(row func(tuple []byte, row Row) error) *Stream {
+	s := NewStream(func(tuple []byte) error {
+		r, err := h.hash(tuple)
+		if err != nil {
+			return err
+		}
+		return row(tuple, r)
+	})
+	s.fields = &h.fields
+	return s
+}
+
+// hash hashes the tuple whose fields are h.fields.
+func (h *Hasher) hash(tuple []byte) (row Row, err error) {
+	if len(h.fields) != len(h.codecs)+h.extra {
+		return Row{}, errFieldCount
+	}
+	end := len(tuple)
+	if h.extra > 0 {
+		end = h.fields[len(h.codecs)].word()
 	}
 	h.tuple, h.canonical = tuple, tuple
-	if h.mustRewrite() {
+	if len(h.rewrite) > 0 && h.mustRewrite() {
 		if err := h.rewriteFields(tuple[:end]); err != nil {
 			return Row{}, err
 		}
 	}
-	row := Row{Hash: merkle.Hash(xxh3.Hash128Seed(h.canonical[countWord:end], h.seed))}
-	if len(h.key) == 0 {
-		return row, nil
+	row.Hash = merkle.Hash(xxh3.Hash128Seed(h.canonical[countWord:end], h.seed))
+	if len(h.key) > 0 {
+		row.Key = h.keyBytes()
 	}
-	row.Key = h.keyBytes()
 	if len(h.ordered) > 0 {
-		var err error
 		if row.Head, row.Prefix, err = h.orderedPrefix(); err != nil {
 			return Row{}, err
 		}
 	}
 	return row, nil
-}
-
-// walk finds the fields of tuple.
-func (h *Hasher) walk(tuple []byte) error {
-	if len(tuple) < countWord {
-		return errTruncated
-	}
-	if int(int16(binary.BigEndian.Uint16(tuple))) != len(h.fields) {
-		return errFieldCount
-	}
-	pos := countWord
-	for i := range h.fields {
-		if len(tuple)-pos < lengthWord {
-			return errTruncated
-		}
-		n := int(int32(binary.BigEndian.Uint32(tuple[pos:])))
-		pos += lengthWord
-		h.fields[i] = field{pos, pos + n}
-		if n < 0 {
-			if n != -1 {
-				return &FieldError{i, errLength}
-			}
-			continue
-		}
-		if n > len(tuple)-pos {
-			return errTruncated
-		}
-		pos += n
-	}
-	if pos != len(tuple) {
-		return errTrailing
-	}
-	return nil
 }
 
 func (h *Hasher) mustRewrite() bool {
@@ -246,12 +223,12 @@ func (h *Hasher) rewriteFields(hashed []byte) error {
 func (h *Hasher) keyBytes() []byte {
 	if h.keyRun {
 		first, last := h.fields[h.key[0]], h.fields[h.key[len(h.key)-1]]
-		return h.canonical[first.start-lengthWord : last.next()]
+		return h.canonical[first.word():last.next()]
 	}
 	h.keyBuf = h.keyBuf[:0]
 	for _, k := range h.key {
 		f := h.fields[k]
-		h.keyBuf = append(h.keyBuf, h.canonical[f.start-lengthWord:f.next()]...)
+		h.keyBuf = append(h.keyBuf, h.canonical[f.word():f.next()]...)
 	}
 	return h.keyBuf
 }
@@ -298,7 +275,7 @@ func (h *Hasher) Extra(i int) (value []byte, null bool) {
 // in which columns two rows differ. NULL has a hash unlike that of any value.
 func (h *Hasher) Columns(dst []uint64) []uint64 {
 	for _, f := range h.fields[:len(h.codecs)] {
-		dst = append(dst, xxh3.HashSeed(h.canonical[f.start-lengthWord:f.next()], h.seed))
+		dst = append(dst, xxh3.HashSeed(h.canonical[f.word():f.next()], h.seed))
 	}
 	return dst
 }

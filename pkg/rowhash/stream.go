@@ -13,12 +13,13 @@ import (
 // A stream is complete only when [Stream.Finish] says so. That the server
 // finished its command is another matter, which the caller checks.
 type Stream struct {
-	row   func(tuple []byte) error
-	state state
-	skip  uint32 // bytes of header extension still to pass
-	rows  int64
-	rest  []byte // the beginning of a header, tuple or trailer
-	err   error  // ends the stream
+	row    func(tuple []byte) error
+	fields *fields // of the tuple passed to row
+	state  state
+	skip   uint32 // bytes of header extension still to pass
+	rows   int64
+	rest   []byte // the beginning of a header, tuple or trailer
+	err    error  // ends the stream
 }
 
 type state uint8
@@ -38,24 +39,23 @@ const (
 )
 
 var (
-	errSignature  = errors.New("not a COPY binary stream")
-	errExtension  = errors.New("invalid header extension")
-	errAfterEnd   = errors.New("data after the trailer")
-	errNoHeader   = errors.New("stream ends within the header")
-	errNoTrailer  = errors.New("stream ends without a trailer")
-	errInTuple    = errors.New("stream ends within a tuple")
-	errTupleCount = errors.New("invalid number of fields")
+	errSignature = errors.New("not a COPY binary stream")
+	errExtension = errors.New("invalid header extension")
+	errAfterEnd  = errors.New("data after the trailer")
+	errNoHeader  = errors.New("stream ends within the header")
+	errNoTrailer = errors.New("stream ends without a trailer")
+	errInTuple   = errors.New("stream ends within a tuple")
 )
 
 // NewStream returns a Stream that calls row with each tuple. The tuple is
 // valid until row returns; an error from row ends the stream.
 func NewStream(row func(tuple []byte) error) *Stream {
-	return &Stream{row: row}
+	return &Stream{row: row, fields: new(fields)}
 }
 
 // Reset makes s ready for another stream.
 func (s *Stream) Reset(row func(tuple []byte) error) {
-	*s = Stream{row: row, rest: s.rest[:0]}
+	*s = Stream{row: row, fields: s.fields, rest: s.rest[:0]}
 }
 
 // Rows returns the number of tuples passed to row.
@@ -77,11 +77,18 @@ func (s *Stream) Write(p []byte) (int, error) {
 		s.err = fmt.Errorf("copy stream after %d rows: %w", s.rows, err)
 		return 0, s.err
 	}
-	if cap(s.rest) > keepScratch && len(b)-n <= keepScratch {
+	if n < len(b) || len(s.rest) > 0 {
+		s.keep(b[n:])
+	}
+	return len(p), nil
+}
+
+// keep sets s.rest to b, which may be a part of it.
+func (s *Stream) keep(b []byte) {
+	if cap(s.rest) > keepScratch && len(b) <= keepScratch {
 		s.rest = nil
 	}
-	s.rest = append(s.rest[:0], b[n:]...)
-	return len(p), nil
+	s.rest = append(s.rest[:0], b...)
 }
 
 // Finish reports whether the whole stream was seen: an error unless it had its
@@ -120,7 +127,7 @@ func (s *Stream) parse(b []byte) (n int, err error) {
 		if s.state == atEnd {
 			return n, errAfterEnd
 		}
-		size, err := tupleSize(b[n:])
+		size, err := s.fields.split(b[n:])
 		switch {
 		case err != nil:
 			return n, err
@@ -156,35 +163,4 @@ func (s *Stream) header(b []byte) error {
 	}
 	s.state, s.skip = atTuple, extension
 	return nil
-}
-
-// tupleSize returns the size of the tuple, or of the trailer, a field count of
-// -1, with which b begins; 0 if there is more of it to come.
-func tupleSize(b []byte) (int, error) {
-	if len(b) < countWord {
-		return 0, nil
-	}
-	fields := int(int16(binary.BigEndian.Uint16(b)))
-	if fields < -1 {
-		return 0, errTupleCount
-	}
-	pos := countWord
-	for range fields {
-		if len(b)-pos < lengthWord {
-			return 0, nil
-		}
-		n := int(int32(binary.BigEndian.Uint32(b[pos:])))
-		pos += lengthWord
-		if n < 0 {
-			if n != -1 {
-				return 0, errLength
-			}
-			continue
-		}
-		if n > len(b)-pos {
-			return 0, nil
-		}
-		pos += n
-	}
-	return pos, nil
 }

@@ -12,7 +12,7 @@ import (
 // Chunks splits a table into the parts that workers stream. The chunks cover
 // the table by construction, and are checked to.
 func (s *Snapshot) Chunks(ctx context.Context, t *relation.Table) ([]relation.Chunk, error) {
-	gentle := s.db.config.Read == Gentle && t.Bytes() > s.db.shared/4
+	gentle := s.db.config.Read == Gentle && t.Bytes() > s.db.server.SharedBuffers/4
 	var chunks []relation.Chunk
 	for i := range t.Members {
 		m := &t.Members[i]

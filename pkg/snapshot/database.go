@@ -22,7 +22,6 @@ type Database struct {
 	parsed  *pgconn.Config
 	server  relation.Server
 	blockSz int64
-	shared  int64 // shared_buffers in bytes
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -115,9 +114,9 @@ func (db *Database) identify(ctx context.Context) error {
 		db.server = relation.Server{
 			Version: version, Number: number, Database: v[2], DatabaseOID: parseOID(v[3]),
 			SystemIdentifier: v[4], Standby: v[5] == "t", Encoding: v[6], LCMonetary: v[7],
+			SharedBuffers: parseInt(v[9]),
 		}
 		db.blockSz = parseInt(v[8])
-		db.shared = parseInt(v[9])
 		return nil
 	})
 }

@@ -23,6 +23,7 @@ type Snapshot struct {
 	mu     sync.Mutex // guards holder
 	holder *session   // keeps the snapshot and the locks
 
+	locks  relation.LockBudget
 	tables map[relation.Name]*relation.Table
 	broken map[relation.Name]error // why a table cannot be read
 }
@@ -136,13 +137,13 @@ func lockStatement(targets map[relation.Name][]lockTarget, names []relation.Name
 // checkLockBudget refuses to take so many locks that the server runs out of
 // shared memory for them: thousands of partitions do that.
 func (s *Snapshot) checkLockBudget(ctx context.Context, targets map[relation.Name][]lockTarget) error {
-	needed := s.db.locksNeeded(targets)
 	available, err := s.db.lockBudget(ctx, s.holder)
 	if err != nil {
 		return fmt.Errorf("read lock budget: %w", err)
 	}
-	if needed > available {
-		return fmt.Errorf("the pass needs about %d locks at once, the %s can spare %d; select fewer tables, use --snapshot table, or raise max_locks_per_transaction", needed, s.side, available)
+	s.locks = relation.LockBudget{Needed: s.db.locksNeeded(targets), Available: available}
+	if s.locks.Needed > s.locks.Available {
+		return fmt.Errorf("the pass needs about %d locks at once, the %s can spare %d; select fewer tables, use --snapshot table, or raise max_locks_per_transaction", s.locks.Needed, s.side, s.locks.Available)
 	}
 	return nil
 }
@@ -218,6 +219,10 @@ func (s *Snapshot) Moment() relation.Moment { return s.moment }
 
 // Server returns who the database is.
 func (s *Snapshot) Server() *relation.Server { return &s.db.server }
+
+// Locks compares the locks that reading the snapshot's tables takes with what
+// the server can spare.
+func (s *Snapshot) Locks() relation.LockBudget { return s.locks }
 
 // Table returns a table as of the snapshot. It returns relation.ErrNoTable if there is
 // none of that name, and a *TableError if it cannot be read.
