@@ -269,7 +269,7 @@ func newRow(d *parity.Divergence, values parity.ValuePolicy) documentRow {
 		return r
 	}
 	r.Key = object(d.Key)
-	if len(d.Key) == 0 {
+	if d.RowHash != "" && len(d.Key) == 0 {
 		r.RowHash, r.Location = d.RowHash, d.Location
 		r.SourceRows, r.TargetRows = &d.Count[relation.Source], &d.Count[relation.Target]
 	}

@@ -179,7 +179,7 @@ func newPageTable(t *parity.Table, values parity.ValuePolicy) pageTable {
 		if n > 0 {
 			class = "diverged"
 		}
-		return pageCount{count(n, t.Complete), class}
+		return pageCount{count(n, counted(t)), class}
 	}
 	key := make([]string, len(t.Key))
 	for i, c := range t.Key {

@@ -144,12 +144,7 @@ func junitTable(t *parity.Table, values parity.ValuePolicy) junitCase {
 		Time:  junitTime(t.Duration),
 	}
 	body := strings.Join(append(junitRows(t, values), asides(t)...), "\n")
-	message := text.Prose(t.Reason)
-	if n := t.Divergences.Confirmed(); n > 0 {
-		message = counts(&t.Divergences)
-		body = text.Prose(t.Reason) + "\n" + body
-	}
-	c.Failure, c.Error = junitOutcome(t.Verdict, message, body)
+	c.Failure, c.Error = junitOutcome(t.Verdict, text.Prose(t.Reason), body)
 	c.Out = fmt.Sprintf("%s: %s rows on the source, %s on the target",
 		tableName(t.Name, t.TargetName), rowsRead(t.Side[relation.Source]), rowsRead(t.Side[relation.Target]))
 	if t.Verdict == parity.Match && body != "" {

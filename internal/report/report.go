@@ -53,6 +53,9 @@ type Options struct {
 
 // Write renders a pass.
 func Write(w io.Writer, f Format, pass *parity.Pass, opts Options) error {
+	if pass == nil {
+		return errNoPass
+	}
 	switch f {
 	case Table:
 		return writeTable(w, pass, opts)

@@ -2,13 +2,18 @@ package report
 
 import (
 	"bytes"
+	"encoding/xml"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/verifierd/verifierd/internal/report/text"
 	"github.com/verifierd/verifierd/pkg/parity"
 	"github.com/verifierd/verifierd/pkg/relation"
 )
@@ -75,11 +80,11 @@ func matchedPass() *parity.Pass {
 func divergedPass() *parity.Pass {
 	p := matchedPass()
 	p.Verdict, p.Complete = parity.Diverged, false
-	p.Reason = "public.orders: 1,204 rows differ; public.events could not be read to its end"
+	p.Reason = "public.orders_2026: 1204 divergent rows (3 missing, 1 extra, 1200 mismatched); not complete: public.events could not be read"
 	p.Tables = append(p.Tables,
 		parity.Table{
 			Name: name("public", "orders_2026"), TargetName: name("archive", "orders"),
-			Verdict: parity.Diverged, Complete: true, Reason: "1,204 rows differ", Key: []string{"region", "id"},
+			Verdict: parity.Diverged, Complete: true, Reason: "1204 divergent rows (3 missing, 1 extra, 1200 mismatched)", Key: []string{"region", "id"},
 			Side: [2]parity.TableSide{
 				{Rows: 1_000_000, Root: root, Read: true, ReadRows: 1_000_000},
 				{Rows: 999_998, Root: strings.Repeat("0", 64), Read: true, ReadRows: 999_998},
@@ -136,7 +141,12 @@ func divergedPass() *parity.Pass {
 			Duration: 2*time.Hour + 5*time.Minute,
 		},
 	)
+	p.Tables = append(p.Tables, parity.Table{
+		Name: name("public", "gone"), TargetName: name("public", "gone"),
+		Verdict: parity.Diverged, Complete: true, Reason: "table is missing",
+	})
 	p.Schema = []parity.SchemaDifference{
+		{Table: name("public", "gone"), Object: "table", Kind: "missing", Severity: parity.Breaks},
 		{Table: name("public", "orders"), Object: "index orders_created_idx", Kind: "missing", Severity: parity.Drifts,
 			Source: "CREATE INDEX orders_created_idx ON public.orders USING btree (created_at)", Hint: "create it on the target"},
 		{Table: name("public", "orders"), Object: "column d", Kind: "changed", Severity: parity.Breaks,
@@ -211,6 +221,239 @@ func TestGolden(t *testing.T) {
 			t.Run(c.name+"/"+f, func(t *testing.T) {
 				golden(t, c.name+"."+extensions[Format(f)], render(t, Format(f), c.pass, c.opts))
 			})
+		}
+	}
+}
+
+func plan() *parity.Plan {
+	side := parity.PlannedSide{Members: 1, Rows: 1_000_000, Bytes: 89 << 20, Chunks: 3, Reading: "block ranges"}
+	never := parity.PlannedSide{Members: 4, Rows: -1, Bytes: 12 << 30, Chunks: 400, Reading: `ranges of "id"`}
+	p := &parity.Plan{
+		Server: servers(),
+		Tables: []parity.PlannedTable{
+			{Name: name("public", "orders"), TargetName: name("public", "orders"), Kind: relation.Ordinary, Key: []string{"id"},
+				Leaves: 244, Compare: "key ranges", Side: [2]parity.PlannedSide{side, side}},
+			{Name: name("public", "events\x1b[2J"), TargetName: name("archive", "events"), Kind: relation.Partitioned,
+				Leaves: 65536, Compare: "hashes of whole rows", Side: [2]parity.PlannedSide{side, never},
+				Problems: []string{"no SELECT privilege on the target: GRANT SELECT ON archive.events TO verifier"},
+				Notes:    []string{"no key: rows cannot be named"}},
+		},
+		Expected: 192 * time.Second,
+		Problems: []string{"the target is a standby without hot_standby_feedback"},
+		Notes:    []string{"block ranges evict the server's cache"},
+		Skipped:  []string{"public.v: a view"},
+	}
+	p.Locks[0].Needed, p.Locks[0].Available = 2, 6400
+	p.Locks[1].Needed, p.Locks[1].Available = 5, 6400
+	p.Sample[0].BytesPerSecond, p.Sample[0].RowsPerSecond = 150e6, 1.7e6
+	return p
+}
+
+func TestPlan(t *testing.T) {
+	for _, f := range []Format{Table, JSON} {
+		var b bytes.Buffer
+		if err := WritePlan(&b, f, plan(), Options{Width: 110, ToolVersion: "1.2.3"}); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "plan."+extensions[f], b.Bytes())
+	}
+	for _, f := range []Format{NDJSON, JUnit, HTML, "x"} {
+		if err := WritePlan(&bytes.Buffer{}, f, plan(), Options{}); err == nil {
+			t.Errorf("a plan has a %s form", f)
+		}
+	}
+	if err := WritePlan(&bytes.Buffer{}, Table, &parity.Plan{}, Options{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHostile: what a database holds can neither act on a terminal or a page
+// nor break a document.
+func TestHostile(t *testing.T) {
+	for _, f := range Formats() {
+		out := render(t, Format(f), hostilePass(), Options{Values: parity.ValuesFull, ToolVersion: "1"})
+		if !utf8.Valid(out) {
+			t.Errorf("%s: invalid UTF-8", f)
+		}
+		for _, r := range string(out) {
+			if r != '\n' && !unicode.IsPrint(r) && Format(f) != JSON && Format(f) != NDJSON || r == '\x1b' {
+				t.Errorf("%s: %q comes through", f, r)
+				break
+			}
+		}
+	}
+	page := string(render(t, HTML, hostilePass(), Options{Values: parity.ValuesFull}))
+	for _, s := range []string{"<script", "http:", "https:", "src=", "url(", "ZgotmplZ"} {
+		if strings.Contains(page, s) {
+			t.Errorf("html: %s in the page", s)
+		}
+	}
+}
+
+// TestXML decodes JUnit reports as a CI server would.
+func TestXML(t *testing.T) {
+	type result struct {
+		Message string `xml:"message,attr"`
+		Body    string `xml:",chardata"`
+	}
+	type suites struct {
+		Suites []struct {
+			Tests    int `xml:"tests,attr"`
+			Failures int `xml:"failures,attr"`
+			Errors   int `xml:"errors,attr"`
+			Cases    []struct {
+				Class   string  `xml:"classname,attr"`
+				Name    string  `xml:"name,attr"`
+				Failure *result `xml:"failure"`
+				Error   *result `xml:"error"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	outOfTables := matchedPass()
+	outOfTables.Tables, outOfTables.Verdict, outOfTables.Complete = nil, parity.Incomplete, false
+	for _, c := range []struct {
+		name             string
+		pass             *parity.Pass
+		failures, errors int
+	}{
+		{"match", matchedPass(), 0, 0},
+		{"diverged", divergedPass(), 6, 1},
+		{"no table", outOfTables, 0, 1},
+		{"hostile", hostilePass(), 3, 0},
+		{"zero", &parity.Pass{}, 0, 1},
+	} {
+		var got suites
+		if err := xml.Unmarshal(render(t, JUnit, c.pass, Options{Values: parity.ValuesFull}), &got); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		s := got.Suites[0]
+		failures, errs := 0, 0
+		for _, k := range s.Cases {
+			if k.Failure != nil {
+				failures++
+			}
+			if k.Error != nil {
+				errs++
+			}
+		}
+		if failures != c.failures || errs != c.errors || s.Failures != failures || s.Errors != errs || s.Tests != len(s.Cases) {
+			t.Errorf("%s: %d failures, %d errors (attributes %d, %d, %d tests), want %d, %d",
+				c.name, failures, errs, s.Failures, s.Errors, s.Tests, c.failures, c.errors)
+		}
+	}
+}
+
+// TestValuePolicy: what the policy withholds is in no format.
+func TestValuePolicy(t *testing.T) {
+	const key, value, hash, place = "s3cretkey", "s3cretvalue", "5ec2e7", "s3cretplace"
+	p := matchedPass()
+	p.Verdict = parity.Diverged
+	p.Tables[0].Verdict = parity.Diverged
+	values := []parity.NamedValue{{Column: "b", Value: val(value)}}
+	for _, k := range []parity.Kind{parity.Missing, parity.Extra, parity.Mismatched} {
+		p.Tables[0].Rows = append(p.Tables[0].Rows,
+			parity.Divergence{Kind: k, Key: []parity.NamedValue{{Column: "id", Value: val(key)}}, Columns: []string{"b"},
+				RowHash: hash, Location: place, Values: [2][]parity.NamedValue{values, values}},
+			parity.Divergence{Kind: k, RowHash: hash, Location: place, Count: [2]int64{987654, 0},
+				Values: [2][]parity.NamedValue{values, values}})
+	}
+	for policy, hidden := range map[parity.ValuePolicy][]string{
+		parity.ValuesNone: {key, value, hash, place, "987654", "987,654"},
+		"unheard-of":      {key, value, hash, place, "987654", "987,654"},
+		parity.ValuesKeys: {value},
+		"":                {value},
+	} {
+		for _, f := range Formats() {
+			out := string(render(t, Format(f), p, Options{Values: policy}))
+			for _, s := range hidden {
+				if strings.Contains(out, s) {
+					t.Errorf("values %q, %s: %q is shown", policy, f, s)
+				}
+			}
+		}
+	}
+	for policy, shown := range map[parity.ValuePolicy][]string{
+		"":                {key, hash, place},
+		parity.ValuesFull: {key, hash, place, value},
+	} {
+		for _, f := range Formats() {
+			out := string(render(t, Format(f), p, Options{Values: policy}))
+			for _, s := range shown {
+				if !strings.Contains(out, s) {
+					t.Errorf("values %q, %s: %q is not shown", policy, f, s)
+				}
+			}
+		}
+	}
+}
+
+// TestColumnsAlign: verdicts stand beneath each other on a terminal, also
+// beside names in wide characters.
+func TestColumnsAlign(t *testing.T) {
+	p := matchedPass()
+	p.Tables[1].Name.Name, p.Tables[1].TargetName.Name = "注文", "注文"
+	at := -1
+	for line := range strings.Lines(string(render(t, Table, p, Options{}))) {
+		i := strings.Index(line, "match")
+		if i < 0 || strings.Contains(line, "MATCH") {
+			continue
+		}
+		column := text.Width(line[:i])
+		if at >= 0 && column != at {
+			t.Errorf("%q: verdict in column %d, above in %d", line, column, at)
+		}
+		at = column
+	}
+	if at < 0 {
+		t.Error("no verdict found")
+	}
+}
+
+// TestLastLine: the verdict and its reason end the table format.
+func TestLastLine(t *testing.T) {
+	for _, c := range []struct {
+		pass *parity.Pass
+		want string
+	}{
+		{matchedPass(), "MATCH: all 3 tables"},
+		{divergedPass(), "DIVERGED, NOT COMPLETE: public.orders"},
+		{&parity.Pass{Reason: "no table is selected"}, "INCOMPLETE: no table is selected"},
+	} {
+		lines := strings.Split(strings.TrimSpace(string(render(t, Table, c.pass, Options{}))), "\n")
+		if last := lines[len(lines)-1]; !strings.HasPrefix(last, c.want) {
+			t.Errorf("last line %q, want %q", last, c.want)
+		}
+	}
+}
+
+func TestFormats(t *testing.T) {
+	for _, f := range Formats() {
+		if got, err := ParseFormat(f); err != nil || string(got) != f {
+			t.Errorf("ParseFormat(%q) = %q, %v", f, got, err)
+		}
+		if err := Write(&bytes.Buffer{}, Format(f), nil, Options{}); err == nil {
+			t.Errorf("%s: no pass is written", f)
+		}
+		if err := Write(&flaky{writes: 1}, Format(f), matchedPass(), Options{}); !errors.Is(err, errFull) {
+			t.Errorf("%s: write error %v", f, err)
+		}
+	}
+	for _, s := range []string{"", "yaml", "JSON"} {
+		_, err := ParseFormat(s)
+		if err == nil || !strings.Contains(err.Error(), "table, json, ndjson, junit, html") {
+			t.Errorf("ParseFormat(%q): %v", s, err)
+		}
+		if err := Write(&bytes.Buffer{}, Format(s), matchedPass(), Options{}); err == nil {
+			t.Errorf("Write as %q succeeds", s)
+		}
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for v, want := range map[parity.Verdict]int{parity.Match: 0, parity.Diverged: 1, parity.Incomplete: 2, 99: 2} {
+		if got := ExitCode(v); got != want {
+			t.Errorf("ExitCode(%v) = %d, want %d", v, got, want)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func tableRows(t *parity.Table, values parity.ValuePolicy) []row {
 
 func newPeopleRow(d documentRow) row {
 	r := row{Kind: d.Kind.String(), Key: strings.Join(pairs(d.Key, 0), ", "), Same: 1}
-	if d.SourceRows != nil && d.TargetRows != nil {
+	if d.RowHash != "" {
 		r.Key = keyless(&d)
 	}
 	columns := make([]string, len(d.Columns))
@@ -149,10 +149,6 @@ func asides(t *parity.Table) []string {
 		out = append(out, text.Plural(c.Healed, "row", "rows")+
 			" differed at the snapshots and no longer did when read again (healed): not identical at one snapshot.")
 	}
-	if c.Volatile > 0 {
-		out = append(out, text.Plural(c.Volatile, "row", "rows")+
-			" kept changing, or the target had no chance to catch up (volatile): neither the same nor different.")
-	}
 	for _, side := range relation.Sides {
 		if s := &t.Side[side]; !s.Read && s.ReadRows > 0 {
 			out = append(out, fmt.Sprintf("The %s was not read to its end; %s had arrived.",
@@ -173,11 +169,16 @@ func tableName(source, target relation.Name) string {
 	return text.Name(source) + " → " + text.Name(target)
 }
 
-// count renders a number of divergences: exact in a complete comparison, else
-// a lower bound.
-func count(n int64, complete bool) string {
+// counted reports whether a table's numbers of divergences are exact: it was
+// compared, and wholly.
+func counted(t *parity.Table) bool {
+	return t.Complete && t.Side[relation.Source].Read && t.Side[relation.Target].Read
+}
+
+// count renders a number of divergences: exact, or a lower bound.
+func count(n int64, exact bool) string {
 	switch {
-	case complete:
+	case exact:
 		return text.Count(n)
 	case n > 0:
 		return "≥" + text.Count(n)

@@ -73,7 +73,8 @@ type cell struct {
 	colour func(string) string
 }
 
-// tables writes a line for each table, what there is to say of it beneath.
+// tables writes a line for each table, what there is to say of it beneath. In
+// a narrow terminal the times go first.
 func (t *terminal) tables(tables []parity.Table, values parity.ValuePolicy) {
 	if len(tables) == 0 {
 		return
@@ -88,8 +89,9 @@ func (t *terminal) tables(tables []parity.Table, values parity.ValuePolicy) {
 	for _, table := range order {
 		lines = append(lines, tableCells(table, t.colour))
 	}
-	const timeColumn = 6
-	if t.width > 0 && columnsWidth(lines) > t.width {
+	const timeColumn, nameWidth = 6, 24
+	numbers := columnsWidth(lines) - columnWidths(lines)[0]
+	if t.width > 0 && numbers+min(nameWidth, columnWidths(lines)[0]) > t.width {
 		for i := range lines {
 			lines[i] = slices.Delete(lines[i], timeColumn, timeColumn+1)
 		}
@@ -117,7 +119,7 @@ func tableCells(table *parity.Table, c text.Palette) []cell {
 		if n > 0 {
 			colour = c.Red
 		}
-		return cell{count(n, table.Complete), true, colour}
+		return cell{count(n, counted(table)), true, colour}
 	}
 	return []cell{
 		{tableName(table.Name, table.TargetName), false, plain},
@@ -436,16 +438,17 @@ func plannedReading(p *parity.PlannedTable) string {
 	var out string
 	s, g := &p.Side[relation.Source], &p.Side[relation.Target]
 	if s.Reading == g.Reading && s.Reading != "" {
-		out = "; read by " + text.Prose(s.Reading)
+		out = "; read in " + text.Prose(s.Reading)
 	} else {
 		for _, side := range relation.Sides {
 			if r := p.Side[side].Reading; r != "" {
-				out += fmt.Sprintf("; %s read by %s", side, text.Prose(r))
+				out += fmt.Sprintf("; %s read in %s", side, text.Prose(r))
 			}
 		}
 	}
 	if s.Members > 1 || g.Members > 1 {
-		out += fmt.Sprintf("; %d members on the source, %d on the target", s.Members, g.Members)
+		out += fmt.Sprintf("; %s on the source, %s on the target",
+			text.Plural(int64(s.Members), "member", "members"), text.Count(int64(g.Members)))
 	}
 	return out
 }
