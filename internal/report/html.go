@@ -46,7 +46,7 @@ type pageTable struct {
 	SourceRows, TargetRows     string
 	Missing, Extra, Mismatched pageCount
 	Time, Verdict, Class       string
-	Reason, Key                string
+	Reason, Identity           string
 	SourceRoot, TargetRoot     string
 	Rows                       []row
 	More                       string
@@ -181,10 +181,6 @@ func newPageTable(t *parity.Table, values parity.ValuePolicy) pageTable {
 		}
 		return pageCount{count(n, counted(t)), class}
 	}
-	key := make([]string, len(t.Key))
-	for i, c := range t.Key {
-		key[i] = text.Ident(c)
-	}
 	d := &t.Divergences
 	return pageTable{
 		Name:       tableName(t.Name, t.TargetName),
@@ -197,13 +193,28 @@ func newPageTable(t *parity.Table, values parity.ValuePolicy) pageTable {
 		Verdict:    tableVerdict(t),
 		Class:      t.Verdict.String(),
 		Reason:     text.Prose(t.Reason),
-		Key:        strings.Join(key, ", "),
+		Identity:   identity(t),
 		SourceRoot: text.Prose(t.Side[relation.Source].Root),
 		TargetRoot: text.Prose(t.Side[relation.Target].Root),
 		Rows:       tableRows(t, values),
 		More:       more(t),
 		Asides:     asides(t),
 	}
+}
+
+// identity says what tells a table's rows apart, once a side was read.
+func identity(t *parity.Table) string {
+	switch {
+	case len(t.Key) > 0:
+		key := make([]string, len(t.Key))
+		for i, c := range t.Key {
+			key[i] = text.Ident(c)
+		}
+		return "Key (" + strings.Join(key, ", ") + ")"
+	case t.Side[relation.Source].Read || t.Side[relation.Target].Read:
+		return "Keyless: rows are told apart by their hash"
+	}
+	return ""
 }
 
 func newPageSchema(d *parity.SchemaDifference) pageSchema {

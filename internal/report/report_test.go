@@ -104,15 +104,19 @@ func divergedPass() *parity.Pass {
 					Kind: parity.Missing,
 					Key:  []parity.NamedValue{{Column: "region", Value: val("東京")}, {Column: "id", Value: val("7")}},
 					Values: [2][]parity.NamedValue{{
-						{Column: "region", Value: val("東京")}, {Column: "id", Value: val("7")},
-						{Column: "b", Value: val("two\nlines \x1b[31mred")}, {Column: "c", Value: val("<b>&amp;")},
+						{Column: "region", Value: val("東京")},
+						{Column: "id", Value: val("7")},
+						{Column: "b", Value: val("two\nlines \x1b[31mred")},
+						{Column: "c", Value: val("<b>&amp;")},
 					}},
 				},
 				{
 					Kind: parity.Extra,
 					Key:  []parity.NamedValue{{Column: "region", Value: val("")}, {Column: "id", Value: val("NULL")}},
 					Values: [2][]parity.NamedValue{1: {
-						{Column: "region", Value: val("")}, {Column: "id", Value: val("NULL")}, {Column: "b", Value: nil},
+						{Column: "region", Value: val("")},
+						{Column: "id", Value: val("NULL")},
+						{Column: "b", Value: nil},
 						{Column: "c", Value: val(strings.Repeat("long ", 100))},
 					}},
 				},
@@ -147,10 +151,14 @@ func divergedPass() *parity.Pass {
 	})
 	p.Schema = []parity.SchemaDifference{
 		{Table: name("public", "gone"), Object: "table", Kind: "missing", Severity: parity.Breaks},
-		{Table: name("public", "orders"), Object: "index orders_created_idx", Kind: "missing", Severity: parity.Drifts,
-			Source: "CREATE INDEX orders_created_idx ON public.orders USING btree (created_at)", Hint: "create it on the target"},
-		{Table: name("public", "orders"), Object: "column d", Kind: "changed", Severity: parity.Breaks,
-			Source: "numeric(12,2)", Target: "numeric(12,4)", Hint: "give a cast for each side"},
+		{
+			Table: name("public", "orders"), Object: "index orders_created_idx", Kind: "missing", Severity: parity.Drifts,
+			Source: "CREATE INDEX orders_created_idx ON public.orders USING btree (created_at)", Hint: "create it on the target",
+		},
+		{
+			Table: name("public", "orders"), Object: "column d", Kind: "changed", Severity: parity.Breaks,
+			Source: "numeric(12,2)", Target: "numeric(12,4)", Hint: "give a cast for each side",
+		},
 	}
 	p.Notes = []string{"Both sides have the same system identifier: one is a clone of the other."}
 	p.Skipped = []string{"public.spatial_ref_sys: owned by extension postgis", "public.v: a view, compared only when named"}
@@ -231,12 +239,16 @@ func plan() *parity.Plan {
 	p := &parity.Plan{
 		Server: servers(),
 		Tables: []parity.PlannedTable{
-			{Name: name("public", "orders"), TargetName: name("public", "orders"), Kind: relation.Ordinary, Key: []string{"id"},
-				Leaves: 244, Compare: "key ranges", Side: [2]parity.PlannedSide{side, side}},
-			{Name: name("public", "events\x1b[2J"), TargetName: name("archive", "events"), Kind: relation.Partitioned,
+			{
+				Name: name("public", "orders"), TargetName: name("public", "orders"), Kind: relation.Ordinary, Key: []string{"id"},
+				Leaves: 244, Compare: "key ranges", Side: [2]parity.PlannedSide{side, side},
+			},
+			{
+				Name: name("public", "events\x1b[2J"), TargetName: name("archive", "events"), Kind: relation.Partitioned,
 				Leaves: 65536, Compare: "hashes of whole rows", Side: [2]parity.PlannedSide{side, never},
 				Problems: []string{"no SELECT privilege on the target: GRANT SELECT ON archive.events TO verifier"},
-				Notes:    []string{"no key: rows cannot be named"}},
+				Notes:    []string{"no key: rows cannot be named"},
+			},
 		},
 		Expected: 192 * time.Second,
 		Problems: []string{"the target is a standby without hot_standby_feedback"},
@@ -353,10 +365,14 @@ func TestValuePolicy(t *testing.T) {
 	values := []parity.NamedValue{{Column: "b", Value: val(value)}}
 	for _, k := range []parity.Kind{parity.Missing, parity.Extra, parity.Mismatched} {
 		p.Tables[0].Rows = append(p.Tables[0].Rows,
-			parity.Divergence{Kind: k, Key: []parity.NamedValue{{Column: "id", Value: val(key)}}, Columns: []string{"b"},
-				RowHash: hash, Location: place, Values: [2][]parity.NamedValue{values, values}},
-			parity.Divergence{Kind: k, RowHash: hash, Location: place, Count: [2]int64{987654, 0},
-				Values: [2][]parity.NamedValue{values, values}})
+			parity.Divergence{
+				Kind: k, Key: []parity.NamedValue{{Column: "id", Value: val(key)}}, Columns: []string{"b"},
+				RowHash: hash, Location: place, Values: [2][]parity.NamedValue{values, values},
+			},
+			parity.Divergence{
+				Kind: k, RowHash: hash, Location: place, Count: [2]int64{987654, 0},
+				Values: [2][]parity.NamedValue{values, values},
+			})
 	}
 	for policy, hidden := range map[parity.ValuePolicy][]string{
 		parity.ValuesNone: {key, value, hash, place, "987654", "987,654"},

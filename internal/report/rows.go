@@ -108,7 +108,7 @@ func more(t *parity.Table) string {
 	held := int64(0)
 	for i := range t.Rows {
 		d := &t.Rows[i]
-		held += 1
+		held++
 		if n := d.Count[relation.Source] - d.Count[relation.Target]; len(d.Key) == 0 && n != 0 {
 			held += max(n, -n) - 1
 		}

@@ -386,16 +386,23 @@ func (t *terminal) planned(tables []parity.PlannedTable) {
 	}
 	c := t.colour
 	lines := [][]cell{{
-		{"TABLE", false, c.Dim}, {"SOURCE ROWS", true, c.Dim}, {"TARGET ROWS", true, c.Dim},
-		{"SOURCE SIZE", true, c.Dim}, {"TARGET SIZE", true, c.Dim}, {"CHUNKS", true, c.Dim}, {"LEAVES", true, c.Dim},
+		{"TABLE", false, c.Dim},
+		{"SOURCE ROWS", true, c.Dim},
+		{"TARGET ROWS", true, c.Dim},
+		{"SOURCE SIZE", true, c.Dim},
+		{"TARGET SIZE", true, c.Dim},
+		{"CHUNKS", true, c.Dim},
+		{"LEAVES", true, c.Dim},
 	}}
 	for i := range tables {
 		p := &tables[i]
 		s, g := &p.Side[relation.Source], &p.Side[relation.Target]
 		lines = append(lines, []cell{
 			{tableName(p.Name, p.TargetName), false, plain},
-			{estimated(s.Rows), true, plain}, {estimated(g.Rows), true, plain},
-			{text.Bytes(s.Bytes), true, plain}, {text.Bytes(g.Bytes), true, plain},
+			{estimated(s.Rows), true, plain},
+			{estimated(g.Rows), true, plain},
+			{text.Bytes(s.Bytes), true, plain},
+			{text.Bytes(g.Bytes), true, plain},
 			{text.Count(int64(s.Chunks)) + "+" + text.Count(int64(g.Chunks)), true, plain},
 			{text.Count(int64(p.Leaves)), true, plain},
 		})
