@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -38,18 +36,16 @@ func ParseValues(s string) (parity.ValuePolicy, error) {
 }
 
 // CheckDSN reports an error if a connection string cannot be understood, and
-// a warning if it leaves open whether the connection is encrypted. Neither
-// repeats anything of the string that could be a secret: a misplaced quote or
-// slash turns a part of a password into something else.
+// a warning if it leaves open whether the connection is encrypted. The error
+// repeats no syntax that was not understood: a misplaced quote or slash makes a
+// part of the password look like something else.
 func CheckDSN(dsn string) (warning string, err error) {
 	config, err := pgconn.ParseConfig(dsn)
 	if err != nil {
 		return "", explainDSN(dsn, err)
 	}
-	for name := range config.RuntimeParams {
-		if !parameterName.MatchString(name) {
-			return "", errors.New("connection string: a value with a space or a quote in it must stand in single quotes, as in password='it\\'s me'")
-		}
+	if isURI(dsn) && strings.Contains(config.Host, "@") {
+		return "", errURI
 	}
 	// The mode prefer, which is the default, tries TLS and goes on without.
 	secure, plain := config.TLSConfig != nil, config.TLSConfig == nil
@@ -57,33 +53,37 @@ func CheckDSN(dsn string) (warning string, err error) {
 		secure, plain = secure || other.TLSConfig != nil, plain || other.TLSConfig == nil
 	}
 	if secure && plain && !local(config.Host) {
-		return fmt.Sprintf("the connection to %s is encrypted only if the server offers it, and the server is not authenticated; sslmode=verify-full is safe", config.Host), nil
+		return fmt.Sprintf("the connection to %s may end up unencrypted, and nobody checks that it is that server's: set sslmode=verify-full", config.Host), nil
 	}
 	return "", nil
 }
 
-var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
+var (
+	errURI = errors.New("connection string: not a valid URI; special characters in user name and password must be percent-encoded, as in %40 for @")
+
+	errKeywords = errors.New(`connection string: want a URI, as in postgres://user@host/database, or keywords, as in "host=… dbname=…"; a value with spaces stands in single quotes`)
+)
 
 func isURI(dsn string) bool {
 	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
 }
 
 func explainDSN(dsn string, err error) error {
-	if isURI(dsn) {
-		if _, err := url.Parse(dsn); err != nil {
-			return errors.New("connection string: not a valid URI; special characters in user name and password must be percent-encoded, for example / as %2F")
-		}
-	} else if !strings.Contains(dsn, "=") {
-		return errors.New("connection string: want a URI (postgres://user@host/database) or keywords (host=… dbname=…)")
-	}
-	cause := err
 	var parse *pgconn.ParseConfigError
-	if errors.As(err, &parse) && parse.Unwrap() != nil {
-		cause = parse.Unwrap() // without the string itself
-	} else if errors.As(err, &parse) {
-		cause = errors.New("it cannot be parsed")
+	if !errors.As(err, &parse) {
+		return fmt.Errorf("connection string: %w", err)
 	}
-	return fmt.Errorf("connection string: %w", cause)
+	// What stands before the cause repeats the string, redacted as well as
+	// can be; whoever typed it knows it.
+	prefix := pgconn.NewParseConfigError(parse.ConnString, "", nil).Error()
+	cause := strings.TrimPrefix(parse.Error(), prefix)
+	switch {
+	case !strings.HasPrefix(cause, "failed to parse as "):
+		return fmt.Errorf("connection string: %s", cause)
+	case isURI(dsn):
+		return errURI
+	}
+	return errKeywords
 }
 
 // local reports whether a host, or the directory of a socket, is this machine.

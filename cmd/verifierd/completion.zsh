@@ -1,0 +1,18 @@
+#compdef verifierd
+
+_verifierd() {
+  local -a candidates request
+  local cur=${words[CURRENT]}
+  request=("${(@)words[1,CURRENT-1]}")
+  if [[ "$cur" == -* ]]; then
+    request+=("$cur")
+  fi
+  candidates=("${(@f)$("${request[@]}" --generate-bash-completion 2>/dev/null)}")
+  if [[ -n "${candidates[1]}" ]]; then
+    _describe 'verifierd' candidates
+  else
+    _files
+  fi
+}
+
+compdef _verifierd verifierd

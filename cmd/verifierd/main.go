@@ -1,0 +1,107 @@
+// Command verifierd proves that two PostgreSQL databases hold the same data.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Set by the linker: -ldflags "-X main.version=… -X main.commit=… -X main.date=…".
+var version, commit, date string
+
+// Exit codes. Those of a verdict are report.ExitCode's: 0, 1 and 2.
+const (
+	exitDone    = 0 // what was asked for and is no verdict: help, a plan
+	exitTrouble = 2 // anything that kept a verdict from being established
+)
+
+func main() {
+	// Without a handler the runtime ends the process when standard output is
+	// a broken pipe; with one the write fails, and the exit code tells of it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	signalled, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	context.AfterFunc(signalled, func() {
+		restore() // first, so that whoever sees the context end may count on it: a second signal kills
+		cancel()
+	})
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// run runs a command line and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	p := &program{stdout: stdout, stderr: stderr}
+	if err := p.app().RunContext(ctx, args); err != nil {
+		fmt.Fprintf(stderr, "verifierd: %s\n", redact(err.Error()))
+		return exitTrouble
+	}
+	return p.code
+}
+
+// program is one run of the command line.
+type program struct {
+	stdout, stderr io.Writer
+	code           int // of the command that ran without an error
+}
+
+func (p *program) app() *cli.App {
+	return &cli.App{
+		Name:  "verifierd",
+		Usage: "prove that two PostgreSQL databases hold the same data",
+		Description: `verifierd reads every row of both databases, each at one snapshot, compares
+them by hash, and names the rows that differ. It writes to neither.
+
+   verifierd verify   compares your databases
+
+` + exitCodesText,
+		Version:                   buildVersion(),
+		Commands:                  []*cli.Command{p.verifyCommand(), p.completionCommand(), p.manCommand()},
+		Action:                    p.noCommand,
+		Writer:                    p.stdout,
+		ErrWriter:                 p.stderr,
+		ExitErrHandler:            func(*cli.Context, error) {}, // errors become exit codes in run
+		OnUsageError:              usageError,
+		Suggest:                   true,
+		EnableBashCompletion:      true,
+		DisableSliceFlagSeparator: true, // a table's name may hold a comma
+	}
+}
+
+const exitCodesText = `Exit codes:
+   0   match: both sides hold the same data
+   1   diverged: at least one difference is confirmed
+   2   incomplete, or any trouble: wrong flags, no connection, interrupted`
+
+// action is a command's work: the exit code, or an error, which is trouble.
+type action func(*cli.Context) (code int, err error)
+
+func (p *program) do(f action) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Present() {
+			// It is not repeated: a connection string, say, holds a password.
+			return fmt.Errorf("%s: unexpected argument; flags begin with --; see verifierd %[1]s --help", c.Command.Name)
+		}
+		code, err := f(c)
+		p.code = code
+		return err
+	}
+}
+
+// noCommand is trouble even without arguments: a script that lost them must
+// not take silence for a match.
+func (p *program) noCommand(c *cli.Context) error {
+	name := c.Args().First()
+	if name == "" {
+		c.App.Writer = p.stderr
+		_ = cli.ShowAppHelp(c)
+		return errors.New("no command given")
+	}
+	return fmt.Errorf("no command %q. %s See verifierd --help", name, cli.SuggestCommand(c.App.VisibleCommands(), name))
+}
