@@ -186,8 +186,8 @@ func (db *databases) tellApart(ctx context.Context) error {
 		return fmt.Errorf("source and target are the same database %s of the same server", relation.QuoteIdent(source.Database))
 	case same:
 		db.notes = append(db.notes, "source and target are two databases of one server")
-	case source.Standby != target.Standby:
-		return errors.New("one side is a standby of the other, or of its clone: it says nothing about a migration")
+	case source.Standby || target.Standby:
+		return errors.New("one side is a standby of the other or of its clone, or both are of one primary: to compare them says nothing about a migration")
 	default:
 		db.notes = append(db.notes, "source and target have the same system identifier: one is a clone of the other")
 	}
@@ -227,6 +227,7 @@ func (db *databases) choose(ctx context.Context, o Options) (*selection, error) 
 func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 	s := &selection{}
 	onTarget := make(map[relation.Name]bool) // expected there
+	from := make(map[relation.Name]relation.Name)
 	used := make([]bool, len(o.Tables))
 	for name, target := range o.Map {
 		if !slices.ContainsFunc(lists[0], func(l snapshot.Listed) bool { return l.Name == name }) {
@@ -240,6 +241,10 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 		}
 		onTarget[target] = true
 		if s.wants(l, o, used) {
+			if other, taken := from[target]; taken {
+				return nil, fmt.Errorf("%s and %s are both compared with %s of the target; leave one out or map it elsewhere", other, l.Name, target)
+			}
+			from[target] = l.Name
 			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: target})
 		}
 	}

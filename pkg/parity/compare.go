@@ -185,11 +185,14 @@ func estimate(t *relation.Table) int64 {
 	var rows int64
 	for i := range t.Members {
 		m := &t.Members[i]
-		if m.Rows >= 0 {
+		switch {
+		case m.Rows > 0 && m.AnalyzedBlocks > 0 && m.Blocks > 0:
+			rows += int64(float64(m.Rows) / float64(m.AnalyzedBlocks) * float64(m.Blocks))
+		case m.Rows > 0:
 			rows += m.Rows
-			continue
+		default:
+			rows += m.Bytes / int64(28+12*len(t.Columns))
 		}
-		rows += m.Bytes / int64(28+12*len(t.Columns))
 	}
 	return rows
 }

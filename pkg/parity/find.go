@@ -3,6 +3,7 @@ package parity
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -86,6 +87,11 @@ func (f *finder) byRange(leaves []int) bool {
 	for _, side := range relation.Sides {
 		if !f.form.Ranged[side] || len(f.table[side].Members) > maxRangedMembers {
 			return false
+		}
+	}
+	for _, leaf := range leaves {
+		if f.rows(leaf) > 2*f.spill.rows {
+			return false // would not fit memory; happens when the sample misled
 		}
 	}
 	few := len(leaves)*10 < f.plan.Leaves()
@@ -178,23 +184,30 @@ func (f *finder) findByScan(ctx context.Context, leaves []int, each func(*differ
 // scanFor reads both tables and compares the rows of as many of the leaves as
 // one scan may spill; it returns how many. Rows are dealt out to parts that
 // each fit memory: the leaves' counts, which the first scan established, say
-// how many there will be.
+// how many there will be. A leaf too large for one part is dealt out to several
+// by its rows' keys.
 func (f *finder) scanFor(ctx context.Context, leaves []int, each func(*difference) error) (done int, err error) {
 	wanted := make([]bool, f.plan.Leaves())
-	partOf := make([]uint8, f.plan.Leaves())
+	dealt := make([]deal, f.plan.Leaves())
 	parts, rows := 1, uint64(0)
 	for _, leaf := range leaves {
 		n := f.rows(leaf)
+		share := uint64(1) // parts that the leaf needs for itself
+		if n > f.spill.rows {
+			share = min((n+f.spill.rows-1)/f.spill.rows, maxParts)
+		}
 		if rows > 0 && rows+n > f.spill.rows {
-			if parts == maxParts {
+			if uint64(parts)+share > maxParts {
 				break
 			}
 			parts, rows = parts+1, 0
 		}
+		wanted[leaf], dealt[leaf] = true, deal{first: uint8(parts - 1), share: uint8(share)}
+		parts += int(share) - 1
 		rows += n
-		wanted[leaf], partOf[leaf] = true, uint8(parts-1)
 		done++
 	}
+	seed := maphash.MakeSeed()
 	spools := make([]*spool, parts)
 	for i := range spools {
 		spools[i] = newSpool(f.spill.limit/parts, f.spill.dir)
@@ -205,7 +218,16 @@ func (f *finder) scanFor(ctx context.Context, leaves []int, each func(*differenc
 			var buf [96]byte
 			record := append(buf[:0], byte(side))
 			record = hash.AppendBytes(record)
-			return spools[partOf[leaf]].append(append(record, key...))
+			d := dealt[leaf]
+			part := int(d.first)
+			if d.share > 1 {
+				by := key
+				if len(by) == 0 {
+					by = record[1:] // the row's hash
+				}
+				part += int(maphash.Bytes(seed, by) % uint64(d.share))
+			}
+			return spools[part].append(append(record, key...))
 		})
 	})
 	if err != nil {
@@ -219,6 +241,9 @@ func (f *finder) scanFor(ctx context.Context, leaves []int, each func(*differenc
 	}
 	return done, ctx.Err()
 }
+
+// deal says to which parts a leaf's rows go.
+type deal struct{ first, share uint8 }
 
 func (f *finder) joinSpool(s *spool, each func(*difference) error) error {
 	if len(f.form.Key) == 0 {

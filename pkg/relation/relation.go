@@ -126,7 +126,9 @@ type Member struct {
 	AccessMethod string // "heap" for ordinary storage
 	Bytes        int64  // of the main fork
 	Blocks       int64  // of the main fork
-	Rows         int64  // estimated; -1 when never analyzed
+	Rows         int64  // when it was last analyzed; -1: never
+	// AnalyzedBlocks is what Blocks was when it was last analyzed.
+	AnalyzedBlocks int64
 }
 
 // TypeKind says how a type is made.

@@ -252,10 +252,10 @@ func BenchmarkStream(b *testing.B) {
 				return err
 			}),
 		} {
+			if _, err := s.Write(header); err != nil {
+				b.Fatal(err)
+			}
 			b.Run(bench.name+"/"+name, func(b *testing.B) {
-				if _, err := s.Write(header); err != nil {
-					b.Fatal(err)
-				}
 				b.ReportAllocs()
 				b.SetBytes(int64(len(bench.tuple)))
 				for b.Loop() {

@@ -3,6 +3,7 @@ package rowhash
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // lengthWord is the size of the length before each field, countWord that of
@@ -45,7 +46,7 @@ func (fs *fields) split(b []byte) (size int, err error) {
 		if n < -1 {
 			return 0, errCount
 		}
-		*fs = make(fields, max(n, 0), max(n, cap(*fs)))
+		*fs = slices.Grow((*fs)[:0], max(n, 0))[:max(n, 0)]
 	}
 	pos := countWord
 	for i := range *fs {

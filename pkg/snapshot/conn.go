@@ -20,6 +20,9 @@ const (
 	// A tail shorter than lowWater would wait for ever, so after one to two
 	// ticks without progress the mark is lowered until bytes arrive.
 	watchTick = 3 * time.Millisecond
+	// bulkBytes is from how many expected bytes on the mark pays: each read has
+	// one such tail.
+	bulkBytes = 2 << 20
 	// A row longer than largeRow is buffered whole by pgx; one worker a side
 	// does so at a time, so that memory follows the largest row, not workers.
 	largeRow = 4 << 20

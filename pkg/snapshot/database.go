@@ -203,12 +203,26 @@ func (db *Database) lend(ctx context.Context, s *session, snap *Snapshot, f func
 	defer func() {
 		// A failed statement leaves the transaction aborted.
 		if err != nil && !s.conn.IsClosed() {
-			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.config.LockTimeout)
-			defer cancel()
-			_ = s.rollback(clean)
+			s.leave()
 		}
 	}()
 	return f(s)
+}
+
+// forget takes idle workers out of a snapshot's transaction, so that none holds
+// back VACUUM or DDL for longer than the snapshot is needed.
+func (db *Database) forget(snap *Snapshot) {
+	for range cap(db.workers) {
+		select {
+		case s := <-db.workers:
+			if s != nil && s.at == snap {
+				s.leave()
+			}
+			db.workers <- s
+		default:
+			return // the others are at work, for other snapshots
+		}
+	}
 }
 
 // SameInstance reports whether two databases live in one instance: an advisory

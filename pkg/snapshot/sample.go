@@ -22,14 +22,17 @@ func (s *Snapshot) sampleStatistics(ctx context.Context, t *relation.Table, form
 		return none, nil
 	}
 	m := &t.Members[0]
+	if m.Rows < 0 || m.Blocks > m.AnalyzedBlocks+m.AnalyzedBlocks/4 {
+		return none, nil // the histogram does not know the newest rows
+	}
 	rows, err := s.holderQuery(ctx, fmt.Sprintf(`SELECT unnest(histogram_bounds::text::bigint[]), abs(correlation) >= %v FROM pg_stats
  WHERE schemaname = %s AND tablename = %s AND attname = %s AND NOT inherited AND n_distinct = -1`, minCorrelation,
 		relation.QuoteLiteral(m.Name.Schema), relation.QuoteLiteral(m.Name.Name), relation.QuoteLiteral(key.Name[s.side])))
 	if err != nil {
 		return none, fmt.Errorf("read statistics of %s: %w", m.Name, err)
 	}
-	if len(rows) < 16 || m.Rows < 0 {
-		return none, nil // never analyzed, or when it was small
+	if len(rows) < 16 {
+		return none, nil // there is none, or it is too coarse
 	}
 	values := make([]int64, len(rows))
 	for i, r := range rows {

@@ -150,7 +150,7 @@ func (s *Snapshot) eachChunk(ctx context.Context, form *relation.Form, chunks []
 						break
 					}
 					c := &chunks[i]
-					if err := sess.copy(ctx, s.selectFrom(r.query, c.Member, c.Predicate()), r.tuple); err != nil {
+					if err := sess.copy(ctx, s.selectFrom(r.query, c.Member, c.Predicate()), int64(c.Share*float64(c.Member.Bytes)), r.tuple); err != nil {
 						return fmt.Errorf("read %s on the %s: %w", c, s.side, err)
 					}
 				}
@@ -209,7 +209,7 @@ func (s *Snapshot) CollectRange(ctx context.Context, t *relation.Table, form *re
 			return err
 		}
 		for i := range t.Members {
-			if err := sess.copy(ctx, s.selectFrom(form.Select(s.side), &t.Members[i], where), tuple); err != nil {
+			if err := sess.copy(ctx, s.selectFrom(form.Select(s.side), &t.Members[i], where), 0, tuple); err != nil {
 				return fmt.Errorf("read a key range of %s on the %s: %w", t.Members[i].Name, s.side, err)
 			}
 		}

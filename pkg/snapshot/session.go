@@ -162,6 +162,16 @@ func (s *session) rollback(ctx context.Context) error {
 	return nil
 }
 
+// leave is rollback for when nobody waits for the outcome: a connection that
+// cannot even roll back gets closed, which does the same.
+func (s *session) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if s.rollback(ctx) != nil {
+		_ = s.conn.Close(ctx)
+	}
+}
+
 // checkPinned reads the pinned settings back: a proxy or an old server that
 // ignored one would make equal values look different.
 func (s *session) checkPinned(ctx context.Context) error {
@@ -264,10 +274,11 @@ var errIncomplete = errors.New("the stream of rows ended before it was complete"
 
 // copy streams the query's rows in COPY binary format to row, a tuple at a
 // time. It returns without error only if the trailer was seen, the command
-// completed, and the server's row count equals the rows parsed.
-func (s *session) copy(ctx context.Context, query string, row func(tuple []byte) error) error {
+// completed, and the server's row count equals the rows parsed. bytes is how
+// much is expected, roughly.
+func (s *session) copy(ctx context.Context, query string, bytes int64, row func(tuple []byte) error) error {
 	stream := rowhash.NewStream(row)
-	s.bulk.bulk.Store(true)
+	s.bulk.bulk.Store(bytes >= bulkBytes)
 	tag, err := s.conn.CopyTo(ctx, stream, "COPY ("+query+") TO STDOUT (FORMAT binary)")
 	s.bulk.bulk.Store(false)
 	if err != nil {

@@ -346,9 +346,9 @@ func (s *Snapshot) withAny(ctx context.Context, f func(*session) error) error {
 // read them.
 func (s *Snapshot) LargeRows() int64 { return s.db.LargeRows() }
 
-// Close ends the snapshot and its locks. Workers that still see it keep their
-// transaction until they are used again.
+// Close ends the snapshot and its locks, also those of idle workers.
 func (s *Snapshot) Close() {
+	s.db.forget(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.holder != nil {
