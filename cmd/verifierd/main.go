@@ -39,7 +39,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p := &program{stdout: stdout, stderr: stderr}
 	if err := p.app().RunContext(ctx, args); err != nil {
-		fmt.Fprintf(stderr, "verifierd: %s\n", redact(err.Error()))
+		fmt.Fprintf(stderr, "verifierd: %s\n", redact(oneLine(err)))
 		return exitTrouble
 	}
 	return p.code
@@ -58,11 +58,12 @@ func (p *program) app() *cli.App {
 		Description: `verifierd reads every row of both databases, each at one snapshot, compares
 them by hash, and names the rows that differ. It writes to neither.
 
+   verifierd demo     shows it on two servers of its own
    verifierd verify   compares your databases
 
 ` + exitCodesText,
 		Version:                   buildVersion(),
-		Commands:                  []*cli.Command{p.verifyCommand(), p.completionCommand(), p.manCommand()},
+		Commands:                  []*cli.Command{p.verifyCommand(), p.demoCommand(), p.completionCommand(), p.manCommand()},
 		Action:                    p.noCommand,
 		Writer:                    p.stdout,
 		ErrWriter:                 p.stderr,

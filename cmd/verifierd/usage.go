@@ -46,3 +46,6 @@ func redact(s string) string {
 	s = passwordInURI.ReplaceAllString(s, "${1}xxxxx@")
 	return passwordInKeyword.ReplaceAllString(s, "${1}xxxxx")
 }
+
+// oneLine puts an error on one line; a joined error has a line for each part.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
