@@ -235,6 +235,9 @@ func proven(p *parity.Pass) string {
 	case s.Healed > 0:
 		fmt.Fprintf(&b, "%s in %s, the same on both sides, but not at one snapshot: %s healed.",
 			text.Plural(s.SourceRows, "row", "rows"), text.Plural(int64(s.Tables), "table", "tables"), text.Plural(s.Healed, "row", "rows"))
+	case p.PerTable:
+		fmt.Fprintf(&b, "%s in %s, identical, each table at snapshots of its own.",
+			text.Plural(s.SourceRows, "row", "rows"), text.Plural(int64(s.Tables), "table", "tables"))
 	default:
 		fmt.Fprintf(&b, "%s in %s, identical at the snapshots%s.",
 			text.Plural(s.SourceRows, "row", "rows"), text.Plural(int64(s.Tables), "table", "tables"), positions(p))

@@ -62,12 +62,15 @@ type Pass struct {
 	FinishedAt time.Time
 	// SeedFingerprint identifies the seed of the row hashes without revealing it.
 	SeedFingerprint string
-	Server          [2]SideInfo
-	Tables          []Table
-	Schema          []SchemaDifference
-	Notes           []string // what a reader should know beside the verdict
-	Skipped         []string // tables left out, each with the reason
-	NotChecked      []string // kinds of objects that this pass says nothing about
+	// PerTable says that each table was read at snapshots of its own, which
+	// are later than those in Server: tables are not consistent with each other.
+	PerTable   bool
+	Server     [2]SideInfo
+	Tables     []Table
+	Schema     []SchemaDifference
+	Notes      []string // what a reader should know beside the verdict
+	Skipped    []string // tables left out, each with the reason
+	NotChecked []string // names of the kinds of objects that this pass says nothing about
 }
 
 // SideInfo identifies one side at the moment of its snapshot.
@@ -134,7 +137,8 @@ type Divergence struct {
 	// Count is how many such rows of a keyless table the sides hold.
 	Count [2]int64
 	// Values holds the row's values on each side, when the report may show
-	// them: the differing columns of a mismatched row, all of another one.
+	// them: the differing columns of a mismatched row, the same ones on both
+	// sides, and all columns of another one.
 	Values [2][]NamedValue
 }
 

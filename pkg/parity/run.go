@@ -65,9 +65,9 @@ type Config struct {
 
 // notChecked lists what a pass says nothing about.
 var notChecked = []string{
-	"orphans: references between rows are not checked",
+	"orphans (rows that refer to no row)",
 	"sequences",
-	"definitions other than tables, columns, their types and keys",
+	"definitions other than tables, columns with their types, and keys",
 }
 
 // pass is a running comparison.
@@ -122,7 +122,7 @@ func newRunner(config Config) *runner {
 			rechecks: make(limiter, 1),
 		},
 		result: Pass{
-			StartedAt: time.Now(), SeedFingerprint: config.SeedFingerprint,
+			StartedAt: time.Now(), PerTable: config.PerTable, SeedFingerprint: config.SeedFingerprint,
 			Notes: slices.Clone(config.Notes), Skipped: config.Skipped, NotChecked: notChecked, Schema: slices.Clone(config.Differences),
 		},
 	}
@@ -159,6 +159,9 @@ func (r *runner) compare(ctx context.Context) error {
 	names := r.names()
 	if r.config.PerTable {
 		names = [2][]relation.Name{} // only to look at what concerns the whole database
+	}
+	if r.config.PerTable && len(r.config.Tables) > 1 {
+		r.result.Notes = append(r.result.Notes, "each table was read at a snapshot of its own: what one table refers to in another may differ by what was written meanwhile")
 	}
 	if err := r.openBoth(ctx, &all, names); err != nil {
 		return err
