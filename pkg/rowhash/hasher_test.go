@@ -331,6 +331,7 @@ func TestHashErrors(t *testing.T) {
 		"too few fields": {tuple(nil, nil), -1, errFieldCount},
 		"truncated":      {tuple(nil, nil, int4(1))[:13], -1, errTruncated},
 		"trailing":       {append(tuple(nil, nil, int4(1)), 0), -1, errTrailing},
+		"trailer":        {trailer, -1, errCount},
 		"length -2":      {[]byte{0, 3, 0xff, 0xff, 0xff, 0xfe}, 0, errLength},
 		"array":          {tuple(nil, text("secret"), int4(1)), 1, errArray},
 		"NULL key":       {tuple(nil, nil, nil), 2, errOrderedNull},
@@ -447,7 +448,7 @@ func FuzzHash(f *testing.F) {
 		{Seed: testSeed, Columns: []Codec{Float8, Float4, ArrayOf(Plain)}, Key: []int{0, 1}},
 		{Seed: testSeed, Columns: []Codec{Plain, Record(Plain, Float8), RangeOf(Float8)}, Key: []int{1}, Extra: 2},
 	}
-	f.Add(uint8(0), tuple(), tuple())
+	f.Add(uint8(0), tuple(), trailer)
 	f.Add(uint8(1), tuple(nil, text("")), tuple(text(""), nil))
 	f.Add(uint8(2), tuple(int8b(5), text("abc")), tuple(int8b(5), text("abd")))
 	f.Add(uint8(3), tuple(nil, nil, text("abc"), text("x")), tuple(nil, nil, text("abc"), text("y")))

@@ -127,23 +127,28 @@ func (s *Stream) parse(b []byte) (n int, err error) {
 		if s.state == atEnd {
 			return n, errAfterEnd
 		}
-		size, err := s.fields.split(b[n:])
-		switch {
-		case err != nil:
-			return n, err
-		case size == 0:
-			return n, nil
-		case size == countWord && b[n] == 0xff:
+		if isTrailer(b[n:]) {
 			s.state = atEnd
-		default:
-			if err := s.row(b[n : n+size : n+size]); err != nil {
-				return n, err
-			}
-			s.rows++
+			n += countWord
+			continue
 		}
+		size, err := s.fields.split(b[n:])
+		if err != nil || size == 0 {
+			return n, err
+		}
+		if err := s.row(b[n : n+size : n+size]); err != nil {
+			return n, err
+		}
+		s.rows++
 		n += size
 	}
 	return n, nil
+}
+
+// isTrailer reports whether b begins with a field count of -1, which ends the
+// stream.
+func isTrailer(b []byte) bool {
+	return len(b) >= countWord && b[0] == 0xff && b[1] == 0xff
 }
 
 func (s *Stream) header(b []byte) error {

@@ -35,18 +35,17 @@ var (
 )
 
 // split sets fs to the fields of the tuple with which b begins, and returns
-// the tuple's size; 0 if there is more of it to come. The trailer of a stream
-// passes for a tuple of -1, that is no, fields.
+// the tuple's size; 0 if there is more of it to come.
 func (fs *fields) split(b []byte) (size int, err error) {
 	if len(b) < countWord {
 		return 0, nil
 	}
 	n := int(int16(binary.BigEndian.Uint16(b)))
 	if n != len(*fs) {
-		if n < -1 {
+		if n < 0 {
 			return 0, errCount
 		}
-		*fs = slices.Grow((*fs)[:0], max(n, 0))[:max(n, 0)]
+		*fs = slices.Grow((*fs)[:0], n)[:n]
 	}
 	pos := countWord
 	for i := range *fs {
