@@ -262,32 +262,52 @@ func TestCodecNeighbours(t *testing.T) {
 		{"point, NaN in y", Floats, f8(zero, nan), f8(zero, nanPayload), true},
 		{"point, x and y", Floats, f8(zero, nan), f8(nan, zero), false},
 		{"path open, closed", Path, append([]byte{0}, unhex("00000000")...), append([]byte{1}, unhex("00000000")...), false},
-		{"array NULL flag", ArrayOf(Plain),
+		{
+			"array NULL flag", ArrayOf(Plain),
 			unhex("00000001 00000000 00000017 00000001 00000001 00000001 41"),
-			unhex("00000001 00000001 00000017 00000001 00000001 00000001 41"), true},
-		{"array OID", ArrayOf(Plain),
+			unhex("00000001 00000001 00000017 00000001 00000001 00000001 41"), true,
+		},
+		{
+			"array OID", ArrayOf(Plain),
 			unhex("00000001 00000000 00004001 00000001 00000001 00000001 41"),
-			unhex("00000001 00000000 0000400d 00000001 00000001 00000001 41"), true},
-		{"array lower bound", ArrayOf(Plain),
+			unhex("00000001 00000000 0000400d 00000001 00000001 00000001 41"), true,
+		},
+		{
+			"array lower bound", ArrayOf(Plain),
 			unhex("00000001 00000000 00000017 00000001 00000001 00000001 41"),
-			unhex("00000001 00000000 00000017 00000001 00000002 00000001 41"), false},
-		{"array of NULL, of ''", ArrayOf(Plain),
+			unhex("00000001 00000000 00000017 00000001 00000002 00000001 41"), false,
+		},
+		{
+			"array of NULL, of ''", ArrayOf(Plain),
 			unhex("00000001 00000001 00000017 00000001 00000001 ffffffff"),
-			unhex("00000001 00000000 00000017 00000001 00000001 00000000"), false},
-		{"array dimensions", ArrayOf(Plain),
+			unhex("00000001 00000000 00000017 00000001 00000001 00000000"), false,
+		},
+		{
+			"array dimensions", ArrayOf(Plain),
 			unhex("00000002 00000000 00000017 00000001 00000001 00000002 00000001 ffffffff ffffffff"),
-			unhex("00000002 00000000 00000017 00000002 00000001 00000001 00000001 ffffffff ffffffff"), false},
-		{"NaN in an array", ArrayOf(Float8),
+			unhex("00000002 00000000 00000017 00000002 00000001 00000001 00000001 ffffffff ffffffff"), false,
+		},
+		{
+			"NaN in an array", ArrayOf(Float8),
 			append(unhex("00000001 00000000 000002bd 00000001 00000001 00000008"), f8(nan)...),
-			append(unhex("00000001 00000000 000002bd 00000001 00000001 00000008"), f8(nanPayload)...), true},
-		{"record OID", Record(Plain),
-			unhex("00000001 00004001 00000001 41"), unhex("00000001 00004002 00000001 41"), true},
-		{"record of NULL, of ''", Record(Plain),
-			unhex("00000001 00004001 ffffffff"), unhex("00000001 00004001 00000000"), false},
-		{"range inclusion", RangeOf(Float8),
-			append(unhex("12 00000008"), f8(zero)...), append(unhex("10 00000008"), f8(zero)...), false},
-		{"range NaN", RangeOf(Float8),
-			append(unhex("12 00000008"), f8(nan)...), append(unhex("12 00000008"), f8(nanPayload)...), true},
+			append(unhex("00000001 00000000 000002bd 00000001 00000001 00000008"), f8(nanPayload)...), true,
+		},
+		{
+			"record OID", Record(Plain),
+			unhex("00000001 00004001 00000001 41"), unhex("00000001 00004002 00000001 41"), true,
+		},
+		{
+			"record of NULL, of ''", Record(Plain),
+			unhex("00000001 00004001 ffffffff"), unhex("00000001 00004001 00000000"), false,
+		},
+		{
+			"range inclusion", RangeOf(Float8),
+			append(unhex("12 00000008"), f8(zero)...), append(unhex("10 00000008"), f8(zero)...), false,
+		},
+		{
+			"range NaN", RangeOf(Float8),
+			append(unhex("12 00000008"), f8(nan)...), append(unhex("12 00000008"), f8(nanPayload)...), true,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !checkCodec(t, c.Codec, c.a) || !checkCodec(t, c.Codec, c.b) {

@@ -127,7 +127,7 @@ func naiveFields(b []byte) (fields [][]byte, ok bool) {
 			continue
 		}
 		f := make([]byte, size)
-		r.Read(f)
+		_, _ = r.Read(f) // r has as much
 		fields = append(fields, f)
 	}
 	return fields, r.Len() == 0
@@ -201,31 +201,58 @@ func TestHash(t *testing.T) {
 	}{
 		{"no columns", Config{}, [][]byte{tuple()}},
 		{"keyless", Config{Columns: plainColumns(2)}, [][]byte{tuple(int4(1), nil), tuple(text(""), text("a"))}},
-		{"int8 key", Config{Columns: plainColumns(2), Key: []int{0}, Ordered: []Order{Int}},
-			[][]byte{tuple(int8b(-1), nil), tuple(int8b(math.MaxInt64), text("x"))}},
-		{"int4 key", Config{Columns: plainColumns(2), Key: []int{1}, Ordered: []Order{Int}},
-			[][]byte{tuple(nil, int4(-1)), tuple(nil, int4(math.MinInt32))}},
-		{"int2 key", Config{Columns: plainColumns(1), Key: []int{0}, Ordered: []Order{Int}},
-			[][]byte{tuple(int2(7)), tuple(int2(-7))}},
-		{"uuid key", Config{Columns: plainColumns(2), Key: []int{0}, Ordered: []Order{Bytes}},
-			[][]byte{tuple(bytes.Repeat([]byte{0xab}, 16), text("v"))}},
-		{"bytea key", Config{Columns: plainColumns(1), Key: []int{0}, Ordered: []Order{Bytes}},
-			[][]byte{tuple(text("")), tuple(text("abc")), tuple(text("abcdefghijkl"))}},
-		{"composite key in order", Config{Columns: plainColumns(3), Key: []int{0, 1}, Ordered: []Order{Int, Int}},
-			[][]byte{tuple(int4(5), int8b(6), text("v")), tuple(int2(5), int4(6), nil)}},
-		{"composite key out of order", Config{Columns: plainColumns(3), Key: []int{2, 0}, Ordered: []Order{Int}},
-			[][]byte{tuple(text("a"), text("b"), int4(3)), tuple(nil, text("b"), int4(3))}},
+		{
+			"int8 key",
+			Config{Columns: plainColumns(2), Key: []int{0}, Ordered: []Order{Int}},
+			[][]byte{tuple(int8b(-1), nil), tuple(int8b(math.MaxInt64), text("x"))},
+		},
+		{
+			"int4 key",
+			Config{Columns: plainColumns(2), Key: []int{1}, Ordered: []Order{Int}},
+			[][]byte{tuple(nil, int4(-1)), tuple(nil, int4(math.MinInt32))},
+		},
+		{
+			"int2 key",
+			Config{Columns: plainColumns(1), Key: []int{0}, Ordered: []Order{Int}},
+			[][]byte{tuple(int2(7)), tuple(int2(-7))},
+		},
+		{
+			"uuid key",
+			Config{Columns: plainColumns(2), Key: []int{0}, Ordered: []Order{Bytes}},
+			[][]byte{tuple(bytes.Repeat([]byte{0xab}, 16), text("v"))},
+		},
+		{
+			"bytea key",
+			Config{Columns: plainColumns(1), Key: []int{0}, Ordered: []Order{Bytes}},
+			[][]byte{tuple(text("")), tuple(text("abc")), tuple(text("abcdefghijkl"))},
+		},
+		{
+			"composite key in order",
+			Config{Columns: plainColumns(3), Key: []int{0, 1}, Ordered: []Order{Int, Int}},
+			[][]byte{tuple(int4(5), int8b(6), text("v")), tuple(int2(5), int4(6), nil)},
+		},
+		{
+			"composite key out of order",
+			Config{Columns: plainColumns(3), Key: []int{2, 0}, Ordered: []Order{Int}},
+			[][]byte{tuple(text("a"), text("b"), int4(3)), tuple(nil, text("b"), int4(3))},
+		},
 		{"key with a gap", Config{Columns: plainColumns(3), Key: []int{0, 2}}, [][]byte{tuple(text("a"), text("b"), text(""))}},
 		{"NULL at the key's end", Config{Columns: plainColumns(3), Key: []int{1, 2}}, [][]byte{tuple(text("a"), text("b"), nil)}},
 		{"extra fields", Config{Columns: plainColumns(1), Extra: 2}, [][]byte{tuple(text("a"), text("ctid"), nil), tuple(text("a"), text(""), text("q"))}},
-		{"rewritten", Config{Columns: []Codec{Plain, ArrayOf(Plain), Float8, Float4}, Key: []int{1, 0}, Extra: 1},
+		{
+			"rewritten",
+			Config{Columns: []Codec{Plain, ArrayOf(Plain), Float8, Float4}, Key: []int{1, 0}, Extra: 1},
 			[][]byte{
 				tuple(text("k"), array(0, "v"), float8b(0x7ff8000000000001), int4(0x7fc00000), text("extra")),
 				tuple(text("k"), array(1, "v"), nil, int4(0x7fc00001), nil),
 				tuple(text("k"), nil, float8b(1), nil, nil),
-			}},
-		{"NaN in a key", Config{Columns: []Codec{Float8, Plain}, Key: []int{0}},
-			[][]byte{tuple(float8b(0xfff8000000000000), text("v")), tuple(float8b(0x7ff8000000000000), text("v"))}},
+			},
+		},
+		{
+			"NaN in a key",
+			Config{Columns: []Codec{Float8, Plain}, Key: []int{0}},
+			[][]byte{tuple(float8b(0xfff8000000000000), text("v")), tuple(float8b(0x7ff8000000000000), text("v"))},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.config.Seed = testSeed
