@@ -56,12 +56,8 @@ func (s *Snapshot) detail(t *relation.Table, form *relation.Form, values bool) (
 	return d, err
 }
 
-// read hashes a tuple and fills in the row.
-func (d *detail) read(tuple []byte) (merkle.Hash, *relation.Row, error) {
-	hashed, err := d.h.Hash(tuple)
-	if err != nil {
-		return merkle.Hash{}, nil, err
-	}
+// describe fills in the row that the hasher has just hashed.
+func (d *detail) describe(hashed rowhash.Row) *relation.Row {
 	d.row.Key = hashed.Key
 	d.row.Columns = d.h.Columns(d.row.Columns[:0])
 	d.row.KeyText = d.texts(d.row.KeyText[:0], 0, d.keys)
@@ -70,7 +66,7 @@ func (d *detail) read(tuple []byte) (merkle.Hash, *relation.Row, error) {
 		d.row.Location = string(at)
 	}
 	d.row.Values = d.texts(d.row.Values[:0], d.keys+1, d.values)
-	return hashed.Hash, &d.row, nil
+	return &d.row
 }
 
 func (d *detail) texts(dst []*string, from, n int) []*string {
@@ -110,11 +106,11 @@ func (s *Snapshot) Lookup(ctx context.Context, t *relation.Table, form *relation
 			query := s.lookupQuery(d.list, &t.Members[i], form)
 			err := sess.queryBinary(ctx, query, params, types, func(fields [][]byte) error {
 				tuple = appendTuple(tuple[:0], fields)
-				hash, row, err := d.read(tuple)
+				hashed, err := d.h.Hash(tuple)
 				if err != nil {
 					return err
 				}
-				return emit(hash, row)
+				return emit(hashed.Hash, d.describe(hashed))
 			})
 			if err != nil {
 				return fmt.Errorf("look up rows of %s on the %s: %w", t.Members[i].Name, s.side, err)
@@ -192,22 +188,14 @@ func (s *Snapshot) Find(ctx context.Context, t *relation.Table, form *relation.F
 			return chunkReader{}, err
 		}
 		return chunkReader{
-			query: d.list,
-			tuple: func(tuple []byte) error {
-				hashed, err := d.h.Hash(tuple)
-				if err != nil {
-					return err
-				}
+			query: d.list, hasher: d.h,
+			row: func(_ []byte, hashed rowhash.Row) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if !wanted(hashed.Key, hashed.Hash) {
 					return nil
 				}
-				hash, row, err := d.read(tuple)
-				if err != nil {
-					return err
-				}
-				return emit(hash, row)
+				return emit(hashed.Hash, d.describe(hashed))
 			},
 			finish: func() error { return nil },
 		}, nil

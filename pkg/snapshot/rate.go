@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/verifierd/verifierd/pkg/relation"
+	"github.com/verifierd/verifierd/pkg/rowhash"
 )
 
 // errEnough ends a sample.
@@ -28,14 +29,14 @@ func (s *Snapshot) Rate(ctx context.Context, t *relation.Table, form *relation.F
 	var began time.Time
 	err = s.db.withWorker(ctx, s, func(sess *session) error {
 		began = time.Now()
-		return sess.copy(ctx, s.selectFrom(form.Select(s.side), c.Member, c.Predicate()), c.Member.Bytes, func(tuple []byte) error {
+		return sess.copy(ctx, s.selectFrom(form.Select(s.side), c.Member, c.Predicate()), c.Member.Bytes, rowhash.NewStream(func(tuple []byte) error {
 			rows++
 			bytes += int64(len(tuple))
 			if rows%64 == 0 && (time.Since(began) > atMost || bytes > t.Bytes()/2) {
 				return errEnough
 			}
 			return nil
-		})
+		}))
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return relation.Rate{}, err

@@ -34,8 +34,8 @@ func (s *Snapshot) Scan(ctx context.Context, t *relation.Table, form *relation.F
 		part := newSummary(layout, sketch)
 		count := &counter{progress: progress}
 		return chunkReader{
-			query: form.Select(s.side),
-			tuple: part.adder(h, len(form.Key) == 0, count),
+			query: form.Select(s.side), hasher: h,
+			row: part.adder(h, len(form.Key) == 0, count),
 			finish: func() error {
 				count.flush()
 				mu.Lock()
@@ -75,14 +75,10 @@ func (s *summary) merge(o *summary) error {
 
 // adder returns the function that adds a tuple to the summary: the path that
 // every row of every table takes. It allocates nothing.
-func (s *summary) adder(h *rowhash.Hasher, keyless bool, count *counter) func([]byte) error {
+func (s *summary) adder(h *rowhash.Hasher, keyless bool, count *counter) rowFunc {
 	cursor := s.layout.Cursor()
 	spreads := s.layout.Spreads()
-	return func(tuple []byte) error {
-		row, err := h.Hash(tuple)
-		if err != nil {
-			return err
-		}
+	return func(tuple []byte, row rowhash.Row) error {
 		var spread uint64
 		if spreads {
 			if spread = row.Hash.Hi; !keyless {
@@ -119,10 +115,15 @@ func (c *counter) flush() {
 	c.rows, c.bytes = 0, 0
 }
 
+// rowFunc receives a row and the tuple it came from; both are valid during the
+// call.
+type rowFunc = func(tuple []byte, row rowhash.Row) error
+
 // chunkReader is what one worker does with the chunks it reads.
 type chunkReader struct {
 	query  string // select list
-	tuple  func([]byte) error
+	hasher *rowhash.Hasher
+	row    rowFunc
 	finish func() error // after the worker's last chunk, if all went well
 }
 
@@ -150,7 +151,7 @@ func (s *Snapshot) eachChunk(ctx context.Context, form *relation.Form, chunks []
 						break
 					}
 					c := &chunks[i]
-					if err := sess.copy(ctx, s.selectFrom(r.query, c.Member, c.Predicate()), int64(c.Share*float64(c.Member.Bytes)), r.tuple); err != nil {
+					if err := sess.copy(ctx, s.selectFrom(r.query, c.Member, c.Predicate()), int64(c.Share*float64(c.Member.Bytes)), r.hasher.NewStream(r.row)); err != nil {
 						return fmt.Errorf("read %s on the %s: %w", c, s.side, err)
 					}
 				}
@@ -188,8 +189,8 @@ func (s *Snapshot) Collect(ctx context.Context, t *relation.Table, form *relatio
 	return s.eachChunk(ctx, form, chunks, func() (chunkReader, error) {
 		h, err := s.hasher(form, 0)
 		return chunkReader{
-			query:  form.Select(s.side),
-			tuple:  emitter(h, layout, len(form.Key) == 0, wanted, emit),
+			query: form.Select(s.side), hasher: h,
+			row:    emitter(h, layout, len(form.Key) == 0, wanted, emit),
 			finish: func() error { return nil },
 		}, err
 	})
@@ -203,13 +204,13 @@ func (s *Snapshot) CollectRange(ctx context.Context, t *relation.Table, form *re
 		return err
 	}
 	where := form.RangeCondition(s.side, lo, hi)
-	tuple := emitter(h, layout, false, nil, emit)
+	row := emitter(h, layout, false, nil, emit)
 	return s.db.withWorker(ctx, s, func(sess *session) error {
 		if err := sess.preferIndexes(ctx, where != ""); err != nil {
 			return err
 		}
 		for i := range t.Members {
-			if err := sess.copy(ctx, s.selectFrom(form.Select(s.side), &t.Members[i], where), 0, tuple); err != nil {
+			if err := sess.copy(ctx, s.selectFrom(form.Select(s.side), &t.Members[i], where), 0, h.NewStream(row)); err != nil {
 				return fmt.Errorf("read a key range of %s on the %s: %w", t.Members[i].Name, s.side, err)
 			}
 		}
@@ -217,13 +218,9 @@ func (s *Snapshot) CollectRange(ctx context.Context, t *relation.Table, form *re
 	})
 }
 
-func emitter(h *rowhash.Hasher, layout *merkle.Layout, keyless bool, wanted []bool, emit emit) func([]byte) error {
+func emitter(h *rowhash.Hasher, layout *merkle.Layout, keyless bool, wanted []bool, emit emit) rowFunc {
 	cursor := layout.Cursor()
-	return func(tuple []byte) error {
-		row, err := h.Hash(tuple)
-		if err != nil {
-			return err
-		}
+	return func(_ []byte, row rowhash.Row) error {
 		spread := row.Hash.Hi
 		if !keyless {
 			spread = h.Spread(row.Key)

@@ -272,12 +272,10 @@ func (s *session) queryOne(ctx context.Context, sql string) ([]string, error) {
 // errIncomplete says that a stream ended without proof that it was whole.
 var errIncomplete = errors.New("the stream of rows ended before it was complete")
 
-// copy streams the query's rows in COPY binary format to row, a tuple at a
-// time. It returns without error only if the trailer was seen, the command
+// copy writes the query's rows in COPY binary format to stream. It returns without error only if the trailer was seen, the command
 // completed, and the server's row count equals the rows parsed. bytes is how
 // much is expected, roughly.
-func (s *session) copy(ctx context.Context, query string, bytes int64, row func(tuple []byte) error) error {
-	stream := rowhash.NewStream(row)
+func (s *session) copy(ctx context.Context, query string, bytes int64, stream *rowhash.Stream) error {
 	s.bulk.bulk.Store(bytes >= bulkBytes)
 	tag, err := s.conn.CopyTo(ctx, stream, "COPY ("+query+") TO STDOUT (FORMAT binary)")
 	s.bulk.bulk.Store(false)
