@@ -17,7 +17,7 @@ var zshCompletion string
 func (p *program) completionCommand() *cli.Command {
 	shell := func(name, hint string, script func(*cli.Context) (string, error)) *cli.Command {
 		return &cli.Command{
-			Name: name, Usage: hint, HideHelpCommand: true, OnUsageError: usageError,
+			Name: name, Usage: hint,
 			Action: p.do(func(c *cli.Context) (int, error) {
 				text, err := script(c)
 				if err == nil {
@@ -32,7 +32,6 @@ func (p *program) completionCommand() *cli.Command {
 	}
 	return &cli.Command{
 		Name: "completion", Usage: "print what makes a shell complete verifierd's commands and flags",
-		HideHelpCommand: true, OnUsageError: usageError,
 		Action: p.do(func(*cli.Context) (int, error) {
 			return exitTrouble, fmt.Errorf("completion: which shell? bash, zsh or fish")
 		}),

@@ -24,10 +24,10 @@ Exit codes:
 func (p *program) demoCommand() *cli.Command {
 	return &cli.Command{
 		Name: "demo", Usage: "break a copied database and watch verifierd find it",
-		Description: demoDescription, HideHelpCommand: true, OnUsageError: usageError,
-		Action: p.do(p.demo),
+		Description: demoDescription,
+		Action:      p.do(p.demo),
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "keep", Usage: "leave the servers up until Ctrl-C, to try things by hand"},
+			&cli.BoolFlag{Name: "keep", DisableDefaultText: true, Usage: "leave the servers up until Ctrl-C, to try things by hand"},
 		},
 	}
 }

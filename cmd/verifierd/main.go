@@ -39,7 +39,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p := &program{stdout: stdout, stderr: stderr}
 	if err := p.app().RunContext(ctx, args); err != nil {
-		fmt.Fprintf(stderr, "verifierd: %s\n", redact(oneLine(err)))
+		fmt.Fprintf(stderr, "verifierd: %s\n", redact(oneLine(err), args))
 		return exitTrouble
 	}
 	return p.code
@@ -62,17 +62,41 @@ them by hash, and names the rows that differ. It writes to neither.
    verifierd verify   compares your databases
 
 ` + exitCodesText,
-		Version:                   buildVersion(),
-		Commands:                  []*cli.Command{p.verifyCommand(), p.demoCommand(), p.completionCommand(), p.manCommand()},
+		UsageText: "verifierd COMMAND [flags]",
+		Commands: []*cli.Command{
+			p.command(p.verifyCommand()), p.command(p.demoCommand()),
+			p.command(p.completionCommand()), p.command(p.manCommand()), p.command(p.helpCommand()),
+		},
+		Flags: []cli.Flag{
+			helpFlag(),
+			&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, DisableDefaultText: true, Usage: "print the version"},
+		},
 		Action:                    p.noCommand,
 		Writer:                    p.stdout,
 		ErrWriter:                 p.stderr,
 		ExitErrHandler:            func(*cli.Context, error) {}, // errors become exit codes in run
 		OnUsageError:              usageError,
+		HideHelp:                  true, // cli's are global variables; ours belong to one run
+		HideVersion:               true,
 		Suggest:                   true,
 		EnableBashCompletion:      true,
 		DisableSliceFlagSeparator: true, // a table's name may hold a comma
 	}
+}
+
+// command completes a command with what all have.
+func (p *program) command(c *cli.Command) *cli.Command {
+	c.HideHelp = true
+	c.Flags = append(c.Flags, helpFlag())
+	c.OnUsageError = usageError
+	for _, sub := range c.Subcommands {
+		p.command(sub)
+	}
+	return c
+}
+
+func helpFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, DisableDefaultText: true, Usage: "print this help"}
 }
 
 const exitCodesText = `Exit codes:
@@ -98,6 +122,10 @@ func (p *program) do(f action) cli.ActionFunc {
 // noCommand is trouble even without arguments: a script that lost them must
 // not take silence for a match.
 func (p *program) noCommand(c *cli.Context) error {
+	if c.Bool("version") {
+		_, err := fmt.Fprintf(p.stdout, "verifierd %s\n", buildVersion())
+		return err
+	}
 	name := c.Args().First()
 	if name == "" {
 		c.App.Writer = p.stderr

@@ -9,7 +9,6 @@ import (
 func (p *program) manCommand() *cli.Command {
 	return &cli.Command{
 		Name: "man", Usage: "print the manual page: verifierd man > verifierd.1",
-		HideHelpCommand: true, OnUsageError: usageError,
 		Action: p.do(func(c *cli.Context) (int, error) {
 			page, err := c.App.ToManWithSection(1)
 			if err == nil {

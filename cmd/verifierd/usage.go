@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -37,14 +38,25 @@ func nearFlag(flags []cli.Flag, name string) string {
 var (
 	passwordInURI     = regexp.MustCompile(`(://[^:/?#@\s]*:)[^\s]*@`)
 	passwordInKeyword = regexp.MustCompile(`(?i)((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&]+)`)
+	mayHoldPassword   = regexp.MustCompile(`(?is):[^/].*@|password`)
 )
 
 // redact hides passwords. No message is meant to hold any; but some repeat
 // what was typed, and what was typed may have been a connection string in the
-// wrong place.
-func redact(s string) string {
-	s = passwordInURI.ReplaceAllString(s, "${1}xxxxx@")
-	return passwordInKeyword.ReplaceAllString(s, "${1}xxxxx")
+// wrong place, and malformed. So arguments that may hold a password are hidden
+// whole.
+func redact(message string, args []string) string {
+	for _, arg := range args {
+		if _, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "-") {
+			arg = value
+		}
+		if mayHoldPassword.MatchString(arg) {
+			quoted := strconv.Quote(arg)
+			message = strings.NewReplacer(quoted[1:len(quoted)-1], "xxxxx", arg, "xxxxx").Replace(message)
+		}
+	}
+	message = passwordInURI.ReplaceAllString(message, "${1}xxxxx@")
+	return passwordInKeyword.ReplaceAllString(message, "${1}xxxxx")
 }
 
 // oneLine puts an error on one line; a joined error has a line for each part.

@@ -48,12 +48,10 @@ const (
 
 func (p *program) verifyCommand() *cli.Command {
 	return &cli.Command{
-		Name:            "verify",
-		Usage:           "compare two databases, once",
-		Description:     verifyDescription,
-		HideHelpCommand: true,
-		OnUsageError:    usageError,
-		Action:          p.do(p.verify),
+		Name:        "verify",
+		Usage:       "compare two databases, once",
+		Description: verifyDescription,
+		Action:      p.do(p.verify),
 		Flags: []cli.Flag{
 			&cli.StringFlag{
 				Name: "source", Category: whatToCompare, EnvVars: []string{"VERIFIERD_SOURCE"},
@@ -76,7 +74,7 @@ func (p *program) verifyCommand() *cli.Command {
 				Usage: "a table has another name on the target: `SOURCE.NAME=TARGET.NAME`; repeatable",
 			},
 			&cli.BoolFlag{
-				Name: "ignore-large-objects", Category: whatToCompare,
+				Name: "ignore-large-objects", Category: whatToCompare, DisableDefaultText: true,
 				Usage: "large objects, which are not compared, need not match",
 			},
 			&cli.IntFlag{
@@ -108,7 +106,7 @@ func (p *program) verifyCommand() *cli.Command {
 				Usage: "`DIR` for temporary files, needed when very many rows differ (default: the system's)",
 			},
 			&cli.BoolFlag{
-				Name: "plan", Category: whatToReport,
+				Name: "plan", Category: whatToReport, DisableDefaultText: true,
 				Usage: "say what would be read, and what stands in the way, and read no table",
 			},
 			&cli.StringFlag{
@@ -163,7 +161,7 @@ func (p *program) pass(ctx context.Context, job *verifyJob, out *output) (int, e
 	for _, warning := range job.warnings {
 		fmt.Fprintf(display, "warning: %s\n", warning)
 	}
-	defer context.AfterFunc(ctx, func() {
+	defer onEnd(ctx, func() {
 		fmt.Fprintln(display, "interrupted: reporting what is known; once more ends at once")
 	})()
 
@@ -192,7 +190,7 @@ func (p *program) pass(ctx context.Context, job *verifyJob, out *output) (int, e
 	err := out.write(write)
 	if err != nil || job.out != "" {
 		// Whoever looks at the terminal alone should see it, too.
-		fmt.Fprintln(p.stderr, redact(fmt.Sprintf("%s: %s", pass.Verdict, pass.Reason)))
+		fmt.Fprintf(p.stderr, "%s: %s\n", pass.Verdict, pass.Reason)
 	}
 	if err != nil {
 		return exitTrouble, fmt.Errorf("verify: %w", err)
@@ -310,6 +308,21 @@ func limitMemory(workers int) (restore func()) {
 	}
 	old := debug.SetMemoryLimit(64<<20 + int64(workers)*2*2<<20)
 	return func() { debug.SetMemoryLimit(old) }
+}
+
+// onEnd calls f when ctx ends. The function it returns takes that back, or
+// waits for f.
+func onEnd(ctx context.Context, f func()) (stop func()) {
+	done := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(done)
+		f()
+	})
+	return func() {
+		if !cancel() {
+			<-done
+		}
+	}
 }
 
 // onError calls stop when a write fails.
