@@ -315,10 +315,21 @@ func (p *plannedForm) orderedPrefix() int {
 	return n
 }
 
+// receivable reports whether a server takes a type's canonical bytes for a
+// value: those of arrays and composites lack the OIDs that it insists on.
+func receivable(t *relation.Type) bool {
+	return !anyPart(t, func(t *relation.Type) bool {
+		return t.Kind == relation.Array || t.Kind == relation.Composite || t.Builtin("int2vector")
+	})
+}
+
 // canLookUp reports whether an index of the side finds rows by the whole key,
 // sent as the form's types.
 func (p *plannedForm) canLookUp(t *relation.Table, side relation.Side) bool {
 	for _, f := range p.KeyFields() {
+		if !receivable(f.Type[side]) {
+			return false
+		}
 		if f.Cast[side] == "" || f.Type[side] == int8Type {
 			continue
 		}
