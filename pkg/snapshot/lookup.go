@@ -35,7 +35,10 @@ type detail struct {
 
 func (s *Snapshot) detail(t *relation.Table, form *relation.Form, values bool) (*detail, error) {
 	d := &detail{keys: len(form.Key), keyless: len(form.Key) == 0}
-	exprs := []string{form.Select(s.side)}
+	var exprs []string
+	if len(form.Fields) > 0 { // a table may have no columns
+		exprs = append(exprs, form.Select(s.side))
+	}
 	for _, k := range form.KeyFields() {
 		exprs = append(exprs, "("+k.Expr(s.side)+")::text")
 	}
@@ -130,12 +133,12 @@ func (s *Snapshot) lookupQuery(list string, m *relation.Member, form *relation.F
 	for i, k := range keys {
 		unnest = append(unnest, fmt.Sprintf("$%d::%s[]", i+1, k.CommonSQL(s.side)))
 		columns = append(columns, fmt.Sprintf("k%d", i))
-		on = append(on, fmt.Sprintf("%s.%s = verifierd_keys.k%d", m.Name.SQL(), relation.QuoteIdent(k.Name[s.side]), i))
+		on = append(on, fmt.Sprintf("r.%s = k.k%d", relation.QuoteIdent(k.Name[s.side]), i))
 	}
 	// The keys' columns must not clash with the table's, which come unqualified
 	// in the list; so they are joined in a subquery of their own.
-	return s.selectFrom(list, m, fmt.Sprintf("ctid = ANY (ARRAY(SELECT %s.ctid FROM unnest(%s) AS verifierd_keys(%s) JOIN ONLY %s ON %s))",
-		m.Name.SQL(), strings.Join(unnest, ", "), strings.Join(columns, ", "), m.Name.SQL(), strings.Join(on, " AND ")))
+	return s.selectFrom(list, m, fmt.Sprintf("ctid = ANY (ARRAY(SELECT r.ctid FROM unnest(%s) AS k(%s) JOIN ONLY %s AS r ON %s))",
+		strings.Join(unnest, ", "), strings.Join(columns, ", "), m.Name.SQL(), strings.Join(on, " AND ")))
 }
 
 // keyParams turns canonical keys into one binary array a key column. Canonical
