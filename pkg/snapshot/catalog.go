@@ -159,7 +159,7 @@ LEFT JOIN pg_am am ON am.oid = c.relam ORDER BY f.root, c.oid = f.root DESC, c.o
 			t.Members = append(t.Members, m)
 		}
 		// A lock that was refused says less than the privilege that is missing.
-		if err := l.readable(&m, *r[9], *r[10] == "t", *r[11] == "t", *r[12] == "t"); err != nil && !explained[t] {
+		if err := l.readable(t.Name, &m, *r[9], *r[10] == "t", *r[11] == "t", *r[12] == "t"); err != nil && !explained[t] {
 			l.broken[t.Name] = err
 			explained[t] = true
 		}
@@ -168,13 +168,13 @@ LEFT JOIN pg_am am ON am.oid = c.relam ORDER BY f.root, c.oid = f.root DESC, c.o
 }
 
 // readable says why a relation's rows cannot be read whole, if so.
-func (l *loader) readable(m *relation.Member, persistence string, usage, selects, rls bool) error {
+func (l *loader) readable(table relation.Name, m *relation.Member, persistence string, usage, selects, rls bool) error {
 	user := relation.QuoteIdent(l.db.parsed.User)
 	switch {
 	case m.Kind == relation.Foreign:
 		return &TableError{
 			Reason: fmt.Sprintf("%s is a foreign table on the %s: its rows live on another server and were not read", m.Name, l.side),
-			Hint:   "verify them where they live, and leave it out with --exclude",
+			Hint:   fmt.Sprintf("verify them where they live, and leave %s out with --exclude", table),
 		}
 	case m.Kind == relation.Partitioned && selects:
 		return nil
