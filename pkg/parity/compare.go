@@ -301,11 +301,12 @@ func (c *comparison) matchReason() string {
 	n := &c.result.Divergences
 	switch {
 	case n.Healed > 0:
-		return fmt.Sprintf("%s differed at the pass's snapshots and no longer do when read again: equal, but not at one snapshot", countRows(n.Healed))
+		return fmt.Sprintf("%s differed at the pass's snapshots and no longer when read again: equal, but not at one snapshot", countRows(n.Healed))
 	case c.result.Side[0].Rows == 0:
 		return "both sides are empty"
 	}
-	return countRows(c.result.Side[0].Rows) + " are identical"
+	rows := c.result.Side[0].Rows
+	return fmt.Sprintf("%s %s identical", countRows(rows), are(rows))
 }
 
 func schemaVerb(kind string) string {
@@ -330,6 +331,13 @@ func describeCounts(n *Counts) string {
 		total = fmt.Sprintf("%d divergent rows", n.Confirmed())
 	}
 	return total + " (" + strings.Join(kinds, ", ") + ")"
+}
+
+func are(n int64) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 func countRows(n int64) string {

@@ -379,9 +379,9 @@ func (r *runner) matchReason(rows int64) string {
 	case rows == 0:
 		return fmt.Sprintf("%s, all of them empty: there was nothing to compare", countTables(len(p.Tables)))
 	case healed:
-		return fmt.Sprintf("%s in %s are equal, some of them not at one snapshot", countRows(rows), countTables(len(p.Tables)))
+		return fmt.Sprintf("%s in %s %s equal, but not all at one snapshot", countRows(rows), countTables(len(p.Tables)), are(rows))
 	}
-	return fmt.Sprintf("%s in %s are identical", countRows(rows), countTables(len(p.Tables)))
+	return fmt.Sprintf("%s in %s %s identical", countRows(rows), countTables(len(p.Tables)), are(rows))
 }
 
 func countTables(n int) string {
