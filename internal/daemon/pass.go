@@ -252,7 +252,10 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 		if onTarget[l.Name] || !wanted(l, o, used) {
 			continue
 		}
-		if slices.ContainsFunc(o.Tables, func(p relation.Pattern) bool { return names(p, l.Name) }) {
+		// A name that is mapped is the source's: its namesake here is another
+		// table.
+		_, mapped := o.Map[l.Name]
+		if !mapped && slices.ContainsFunc(o.Tables, func(p relation.Pattern) bool { return names(p, l.Name) }) {
 			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: l.Name})
 			continue
 		}
