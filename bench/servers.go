@@ -38,6 +38,8 @@ type pair struct {
 	server [2]*pglocal.Server
 	// locale says what the text key is collated with on each side.
 	locale [2]string
+	// idle is how many processes each server has while nobody is connected.
+	idle [2]int
 }
 
 func startServers(ctx context.Context, major int) (*pair, error) {
