@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -20,13 +19,8 @@ type result struct {
 
 func command(t *testing.T, args ...string) result {
 	t.Helper()
-	return commandWith(t, t.Context(), args...)
-}
-
-func commandWith(t *testing.T, ctx context.Context, args ...string) result {
-	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, append([]string{"verifierd"}, args...), &stdout, &stderr)
+	code := run(t.Context(), append([]string{"verifierd"}, args...), &stdout, &stderr)
 	return result{code, stdout.String(), stderr.String()}
 }
 

@@ -43,13 +43,13 @@ func openOutput(path string, stdout io.Writer) (*output, error) {
 		if err != nil {
 			return nil, outError(err)
 		}
-		f.Close()
+		_ = f.Close() // nothing was written
 	}
 	probe, err := o.aside()
 	if err != nil {
 		return nil, outError(err)
 	}
-	probe.Close()
+	_ = probe.Close() // nothing was written
 	os.Remove(probe.Name())
 	return o, nil
 }

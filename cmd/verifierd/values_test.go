@@ -43,8 +43,15 @@ func TestParseMap(t *testing.T) {
 		}
 	}
 	for _, bad := range [][]string{
-		{""}, {"a.b"}, {"a=b"}, {"a.b="}, {"=a.b"}, {`"a.b=c.d`}, {"a.b=c.d=e.f.g"},
-		{"a.b=c.d", "a.b=c.e"}, {"a.b=c.d", "a.c=c.d"},
+		{""},
+		{"a.b"},
+		{"a=b"},
+		{"a.b="},
+		{"=a.b"},
+		{`"a.b=c.d`},
+		{"a.b=c.d=e.f.g"},
+		{"a.b=c.d", "a.b=c.e"},
+		{"a.b=c.d", "a.c=c.d"},
 	} {
 		if got, err := parseMap(bad); err == nil {
 			t.Errorf("%q: %v, want an error", bad, got)

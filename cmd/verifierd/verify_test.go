@@ -368,8 +368,8 @@ func TestInterruptedAfterDivergence(t *testing.T) {
 	}
 }
 
-// slowTable takes 20 s to read at 1 MB/s, and minutes at 200 kB/s.
-const slowTable = `CREATE TABLE slow AS SELECT i AS id, repeat('x', 1000) AS filler FROM generate_series(1, 20000) i`
+// slowTable is small on disk, but takes minutes to read at 1 MB/s.
+const slowTable = `CREATE TABLE slow AS SELECT i AS id, repeat('x', 200000) AS filler FROM generate_series(1, 600) i`
 
 type brokenWriter struct{}
 
