@@ -200,7 +200,10 @@ func (s *Snapshot) export(ctx context.Context) error {
 		lsn = "pg_last_wal_replay_lsn()"
 	}
 	s.moment.TakenAt = time.Now()
-	v, err := s.holder.queryOne(ctx, "SELECT pg_export_snapshot(), "+current+"::text, coalesce("+lsn+"::text, '0/0')")
+	// The newest transaction that is under way is in no snapshot's text, but its
+	// lock on its own id shows.
+	v, err := s.holder.queryOne(ctx, "SELECT pg_export_snapshot(), "+current+"::text, coalesce("+lsn+"::text, '0/0'),"+
+		" EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock')")
 	if err != nil {
 		return err
 	}
@@ -208,9 +211,7 @@ func (s *Snapshot) export(ctx context.Context) error {
 	if s.moment.LSN, err = parseLSN(v[2]); err != nil {
 		return err
 	}
-	// xmin:xmax:in-progress; xmin = xmax when nothing with an id is under way.
-	parts := strings.Split(v[1], ":")
-	s.moment.Writing = len(parts) != 3 || parts[0] != parts[1] || parts[2] != ""
+	s.moment.Writing = v[3] == "t"
 	return nil
 }
 
