@@ -102,10 +102,11 @@ func decodeDifference(b []byte) (*difference, error) {
 	}
 	d := &difference{changed: b[0] == 1}
 	b = b[1:]
+	short := false
 	number := func() uint64 {
 		n, w := binary.Uvarint(b)
 		if w <= 0 {
-			b = nil
+			short = true
 			return 0
 		}
 		b = b[w:]
@@ -132,7 +133,7 @@ func decodeDifference(b []byte) (*difference, error) {
 			d.surplus[side] = append(d.surplus[side], r)
 		}
 	}
-	if len(b) != 0 {
+	if short || len(b) != 0 {
 		return nil, errRecord
 	}
 	return d, nil
