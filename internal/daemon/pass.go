@@ -36,6 +36,7 @@ type Options struct {
 	MaxRate            int64             // bytes a second and side; 0: unbounded
 	StallTimeout       time.Duration     // default: 60 s
 	MaxDivergences     int               // rows named in the outcome, a table
+	AllDivergences     bool              // the observer is told of all of them
 	Values             parity.ValuePolicy
 	IgnoreLargeObjects bool
 	SpillDir           string
@@ -97,7 +98,8 @@ func verify(ctx context.Context, o Options) (*parity.Pass, error) {
 func (db *databases) config(o Options, selected *selection, seed uint64) parity.Config {
 	return parity.Config{
 		Tables: selected.tables, Open: [2]parity.Opener{db.opener(relation.Source), db.opener(relation.Target)},
-		PerTable: o.PerTable, Workers: db.workers, Recheck: o.Recheck, MaxRows: o.MaxDivergences, Values: o.Values,
+		PerTable: o.PerTable, Workers: db.workers, Recheck: o.Recheck, MaxRows: o.MaxDivergences,
+		AllRows: o.AllDivergences, Values: o.Values,
 		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && !o.IgnoreLargeObjects,
 		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
 		Differences: selected.differences, Observer: o.Observer,

@@ -36,9 +36,9 @@ type comparison struct {
 	// they kept changing.
 	unsettled string
 
-	mu       sync.Mutex // guards what follows, and result's counts and rows, while rows are read again
-	keyBytes [][]byte   // of result.Rows, to sort them by
-	settled  int64      // candidates judged in this round
+	mu       sync.Mutex // guards what follows, and result's counts, while rows are read again
+	reported lowest[Divergence]
+	settled  int64 // candidates judged in this round
 }
 
 // fail notes that something was not established.
@@ -200,8 +200,16 @@ func estimate(t *relation.Table) int64 {
 // collect finds the rows that differ in the given leaves and keeps them as
 // candidates. They are all that differs, or accounted stays false.
 func (c *comparison) collect(ctx context.Context, leaves []int) error {
-	rest := c.trees[0].Total()
-	rest.Subtract(c.trees[1].Total())
+	decoded, err := c.decode()
+	if err != nil {
+		return err
+	}
+	if decoded == nil {
+		if settled, err := c.collectQuietly(ctx, leaves); err != nil || settled {
+			return err
+		}
+	}
+	rest := c.unexplained()
 	c.candidates = newSpool(c.spill.limit, c.spill.dir)
 	var buf []byte
 	keep := func(d *difference) error {
@@ -209,17 +217,13 @@ func (c *comparison) collect(ctx context.Context, leaves []int) error {
 		buf = d.appendTo(buf[:0])
 		return c.candidates.append(buf)
 	}
-	decoded, err := c.decode()
-	if err != nil {
-		return err
+	if decoded == nil {
+		err = c.finder(&c.at).find(ctx, leaves, keep)
 	}
-	if decoded != nil {
-		for _, d := range decoded {
-			if err := keep(d); err != nil {
-				return err
-			}
-		}
-	} else if err := c.finder(&c.at).find(ctx, leaves, keep); err != nil {
+	for _, d := range decoded {
+		err = errors.Join(err, keep(d))
+	}
+	if err != nil {
 		return err
 	}
 	c.accounted = rest.IsZero()
@@ -227,6 +231,14 @@ func (c *comparison) collect(ctx context.Context, leaves []int) error {
 		return errUnexplained
 	}
 	return nil
+}
+
+// unexplained is the whole difference between the two sides, from which the
+// differences found are taken away.
+func (c *comparison) unexplained() merkle.Digest {
+	rest := c.trees[0].Total()
+	rest.Subtract(c.trees[1].Total())
+	return rest
 }
 
 // decode gets the differences out of the sketches, nil if they do not hold them.
@@ -293,7 +305,7 @@ func (c *comparison) conclude(started time.Time) Table {
 	}
 	t.Reason = strings.Join(reasons, "; ")
 	t.Duration = time.Since(started)
-	c.sortRows()
+	t.Rows, n.Truncated = c.reported.items, c.reported.dropped
 	return *t
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/verifierd/verifierd/pkg/merkle"
@@ -18,7 +19,7 @@ type difference struct {
 	key []byte // canonical; a keyless row's hash
 	// surplus holds, for each side, the rows that it has more often.
 	surplus [2][]run
-	// total counts all rows of the key on each side.
+	// total counts all such rows of a keyless table on each side.
 	total [2]int64
 	// changed says that the source's row was not the same in all readings.
 	changed bool
@@ -141,14 +142,16 @@ func decodeDifference(b []byte) (*difference, error) {
 
 // entry is a row that was read on one side.
 type entry struct {
-	key  []byte // canonical; empty for a keyless row
+	key  []byte // canonical
 	hash merkle.Hash
 	side relation.Side
 }
 
-// join sorts the entries and calls f with the difference of each key, where
-// there is one. The difference is valid during the call.
-func join(entries []entry, f func(*difference) error) error {
+// join calls f with the difference of each key, where there is one, given the
+// rows of each side under the same keys. The difference is valid during the
+// call. The entries are left in disorder.
+func join(sides [2][]entry, f func(*difference) error) error {
+	entries := cancel(sides)
 	slices.SortFunc(entries, func(a, b entry) int {
 		return cmp.Or(bytes.Compare(a.key, b.key), a.hash.Compare(b.hash))
 	})
@@ -161,22 +164,16 @@ func join(entries []entry, f func(*difference) error) error {
 	}
 	for i := 0; i < len(entries); {
 		first := &entries[i]
-		keyless := len(first.key) == 0
-		if i == 0 || keyless || !bytes.Equal(first.key, entries[i-1].key) {
+		if i == 0 || !bytes.Equal(first.key, entries[i-1].key) {
 			if err := flush(); err != nil {
 				return err
 			}
 			d = difference{key: first.key}
-			if keyless {
-				d.key = first.hash.AppendBytes(nil)
-			}
 		}
 		var count [2]int64
 		for ; i < len(entries) && entries[i].hash == first.hash && bytes.Equal(entries[i].key, first.key); i++ {
 			count[entries[i].side]++
 		}
-		d.total[0] += count[0]
-		d.total[1] += count[1]
 		if n := count[0] - count[1]; n > 0 {
 			d.surplus[relation.Source] = append(d.surplus[relation.Source], run{first.hash, n})
 		} else if n < 0 {
@@ -184,6 +181,44 @@ func join(entries []entry, f func(*difference) error) error {
 		}
 	}
 	return flush()
+}
+
+// cancel removes the rows that both sides have, which are nearly all of them:
+// only the rest is worth sorting. It returns a slice of what the rows were in.
+func cancel(sides [2][]entry) []entry {
+	source, target := sides[relation.Source], sides[relation.Target]
+	// An open-addressed table of the source's rows: positions, from 1. Hashes
+	// are even, so that their bits serve as they are.
+	size := 1 << bits.Len(uint(2*len(source)))
+	mask := uint64(size - 1)
+	table := make([]uint32, size)
+	for i := range source {
+		at := source[i].hash.Lo & mask
+		for table[at] != 0 {
+			at = (at + 1) & mask
+		}
+		table[at] = uint32(i + 1)
+	}
+	matched := make([]bool, len(source))
+	rest := target[:0]
+	for _, t := range target {
+		found := false
+		for at := t.hash.Lo & mask; table[at] != 0 && !found; at = (at + 1) & mask {
+			i := table[at] - 1
+			if !matched[i] && source[i].hash == t.hash && bytes.Equal(source[i].key, t.key) {
+				matched[i], found = true, true
+			}
+		}
+		if !found {
+			rest = append(rest, t)
+		}
+	}
+	for i := range source {
+		if !matched[i] {
+			rest = append(rest, source[i])
+		}
+	}
+	return rest
 }
 
 // differencesOf groups what a sketch decoded by key.

@@ -130,33 +130,33 @@ func (f *finder) findInRanges(ctx context.Context, leaves []int, each func(*diff
 			if group.last < len(f.plan.bounds) {
 				hi = &f.plan.bounds[group.last]
 			}
-			var c collector
+			var sides [2]collector
 			err := f.each(ctx, func(ctx context.Context, side relation.Side) error {
-				return f.reader[side].CollectRange(ctx, f.table[side], f.form, f.plan.Layout, lo, hi, c.emit(side))
+				c := &sides[side]
+				c.reserve(group.rows)
+				return f.reader[side].CollectRange(ctx, f.table[side], f.form, f.plan.Layout, lo, hi, func(_ int, key []byte, hash merkle.Hash) error {
+					c.add(side, key, hash)
+					return nil
+				})
 			})
 			if err != nil {
 				return err
 			}
-			return join(c.entries, each)
+			return join([2][]entry{sides[0].entries, sides[1].entries}, each)
 		})
 	}
 	return g.Wait()
 }
 
-// collector gathers rows in memory, their keys in one arena.
+// collector gathers one side's rows in memory, their keys in one arena.
 type collector struct {
-	mu      sync.Mutex // both sides emit at once
 	entries []entry
 	arena   []byte
 }
 
-func (c *collector) emit(side relation.Side) func(int, []byte, merkle.Hash) error {
-	return func(_ int, key []byte, hash merkle.Hash) error {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.add(side, key, hash)
-		return nil
-	}
+// reserve makes room for a side's share of the rows of both.
+func (c *collector) reserve(rows uint64) {
+	c.entries = make([]entry, 0, rows/2+rows/16)
 }
 
 func (c *collector) add(side relation.Side, key []byte, hash merkle.Hash) {
@@ -249,16 +249,19 @@ func (f *finder) joinSpool(s *spool, each func(*difference) error) error {
 	if len(f.form.Key) == 0 {
 		return joinKeyless(s, each)
 	}
-	c := collector{entries: make([]entry, 0, s.count)}
+	var sides [2]collector
+	for i := range sides {
+		sides[i].reserve(uint64(s.count))
+	}
 	err := s.each(func(record []byte) error {
 		side, hash, key := decodeEntry(record)
-		c.add(side, key, hash)
+		sides[side].add(side, key, hash)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return join(c.entries, each)
+	return join([2][]entry{sides[0].entries, sides[1].entries}, each)
 }
 
 func decodeEntry(record []byte) (relation.Side, merkle.Hash, []byte) {

@@ -18,7 +18,8 @@ type Observer interface {
 	// TableStage says what happens to a table now, for people: "comparing",
 	// "finding rows", "reading again in 3s".
 	TableStage(table relation.Name, stage string)
-	// Diverged is called for every confirmed divergence, without a cap.
+	// Diverged is called for every confirmed divergence if Config.AllRows, else
+	// at least for those that the outcome holds.
 	Diverged(table relation.Name, d *Divergence)
 	// SchemaDiffers is called for every difference in definition.
 	SchemaDiffers(d *SchemaDifference)

@@ -92,14 +92,8 @@ func (c *comparison) round(ctx context.Context, pending *spool, began *time.Time
 
 	fresh := pair{}
 	defer fresh.close()
-	if err := c.reopen(ctx, &fresh, relation.Source); err != nil {
-		return nil, false, err
-	}
-	lag, err := c.awaitReplication(ctx, fresh.reader[relation.Source], pause)
+	lag, err := c.reopenBoth(ctx, &fresh, pause)
 	if err != nil {
-		return nil, false, err
-	}
-	if err := c.reopen(ctx, &fresh, relation.Target); err != nil {
 		return nil, false, err
 	}
 	quiet, err := c.quiet(ctx, &fresh)
@@ -128,6 +122,20 @@ func (c *comparison) round(ctx context.Context, pending *spool, began *time.Time
 type judgement struct {
 	confirm bool // the target had its chance
 	proven  bool // even for rows whose source changed in the meantime
+}
+
+// reopenBoth takes fresh snapshots, the source's before the target's, and in
+// between waits at most so long for replication to bring the target up to the
+// source's.
+func (c *comparison) reopenBoth(ctx context.Context, fresh *pair, atMost time.Duration) (replicationState, error) {
+	if err := c.reopen(ctx, fresh, relation.Source); err != nil {
+		return unknownLag, err
+	}
+	lag, err := c.awaitReplication(ctx, fresh.reader[relation.Source], atMost)
+	if err != nil {
+		return unknownLag, err
+	}
+	return lag, c.reopen(ctx, fresh, relation.Target)
 }
 
 // reopen takes a fresh snapshot of a side and checks that the table still has
@@ -246,6 +254,23 @@ func (c *comparison) batchSize() int {
 }
 
 func (c *comparison) rereadByKey(ctx context.Context, fresh *pair, pending, rest *spool, judge judgement) error {
+	return c.inBatches(ctx, pending, func(ctx context.Context, batch []*difference) error {
+		rows, err := c.lookUp(ctx, fresh, batch)
+		if err != nil {
+			return err
+		}
+		for _, d := range batch {
+			if err := c.settle(d, rows[string(d.key)], rest, judge); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// inBatches calls f with the differences, some at a time, from several
+// goroutines at once.
+func (c *comparison) inBatches(ctx context.Context, list *spool, f func(context.Context, []*difference) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.workers)
 	var batch []*difference
@@ -255,21 +280,10 @@ func (c *comparison) rereadByKey(ctx context.Context, fresh *pair, pending, rest
 		}
 		b := batch
 		batch = nil
-		g.Go(func() error {
-			rows, err := c.lookUp(ctx, fresh, b)
-			if err != nil {
-				return err
-			}
-			for _, d := range b {
-				if err := c.settle(d, rows[string(d.key)], rest, judge); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		g.Go(func() error { return f(ctx, b) })
 	}
 	size := c.batchSize()
-	err := pending.each(func(record []byte) error {
+	err := list.each(func(record []byte) error {
 		d, err := decodeDifference(record)
 		if err != nil {
 			return err
@@ -381,16 +395,23 @@ func (c *comparison) weigh(was, now *difference, rest *spool, judge judgement) (
 	}
 	changed := was.changed || !slices.Equal(was.surplus[relation.Source], now.surplus[relation.Source])
 	if judge.confirm && (!changed || judge.proven) {
-		missing, extra, mismatched := now.kinds(len(c.planned.Key) == 0)
-		c.result.Divergences.Missing += missing
-		c.result.Divergences.Extra += extra
-		c.result.Divergences.Mismatched += mismatched
+		c.result.Divergences.add(now, c.keyless())
 		return true, nil
 	}
 	c.settled--
 	now.changed = changed
 	return false, rest.append(now.appendTo(nil))
 }
+
+// add counts a confirmed difference.
+func (n *Counts) add(d *difference, keyless bool) {
+	missing, extra, mismatched := d.kinds(keyless)
+	n.Missing += missing
+	n.Extra += extra
+	n.Mismatched += mismatched
+}
+
+func (c *comparison) keyless() bool { return len(c.planned.Key) == 0 }
 
 // divergences turns the surplus rows of one key into what a report shows.
 func (c *comparison) divergences(rows freshRows) []Divergence {
@@ -439,7 +460,8 @@ func (c *comparison) divergence(side [2]*freshRow) Divergence {
 	return d
 }
 
-// report hands confirmed divergences to the observer and keeps the first ones.
+// report hands confirmed divergences of one key to the observer and keeps those
+// with the lowest keys.
 func (c *comparison) report(list []Divergence, key []byte) {
 	for i := range list {
 		c.observer.Diverged(c.result.Name, &list[i])
@@ -447,25 +469,33 @@ func (c *comparison) report(list []Divergence, key []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range list {
-		if len(c.result.Rows) >= c.maxRows {
-			c.result.Divergences.Truncated = true
-			return
-		}
-		c.result.Rows = append(c.result.Rows, list[i])
-		c.keyBytes = append(c.keyBytes, key)
+		c.reported.add(key, list[i])
 	}
 }
 
-// sortRows puts the reported rows into the order of their keys' bytes.
-func (c *comparison) sortRows() { sort.Stable((*rowsByKey)(c)) }
+// lowest keeps the items with the lowest keys, in their order.
+type lowest[T any] struct {
+	limit   int
+	keys    [][]byte
+	items   []T
+	dropped bool // whether there were more
+}
 
-type rowsByKey comparison
+// keeps reports whether an item of that key would be kept now.
+func (l *lowest[T]) keeps(key []byte) bool {
+	return len(l.keys) < l.limit || l.limit > 0 && bytes.Compare(key, l.keys[l.limit-1]) < 0
+}
 
-func (r *rowsByKey) Len() int           { return len(r.result.Rows) }
-func (r *rowsByKey) Less(i, j int) bool { return bytes.Compare(r.keyBytes[i], r.keyBytes[j]) < 0 }
-func (r *rowsByKey) Swap(i, j int) {
-	r.result.Rows[i], r.result.Rows[j] = r.result.Rows[j], r.result.Rows[i]
-	r.keyBytes[i], r.keyBytes[j] = r.keyBytes[j], r.keyBytes[i]
+func (l *lowest[T]) add(key []byte, item T) {
+	if len(l.keys) == l.limit {
+		l.dropped = true
+		if !l.keeps(key) {
+			return
+		}
+		l.keys, l.items = l.keys[:l.limit-1], l.items[:l.limit-1]
+	}
+	at := sort.Search(len(l.keys), func(i int) bool { return bytes.Compare(l.keys[i], key) > 0 })
+	l.keys, l.items = slices.Insert(l.keys, at, key), slices.Insert(l.items, at, item)
 }
 
 // detailSlice is how many rows are kept in memory at a time while their details
@@ -491,16 +521,23 @@ func (c *comparison) rereadByScan(ctx context.Context, fresh *pair, pending, res
 	if err != nil {
 		return err
 	}
+	return c.inSlices(pending, func(slice map[string]*difference) error {
+		return c.settleSlice(ctx, fresh, slice, now, rest, judge)
+	})
+}
+
+// inSlices calls f with the differences by key, some at a time.
+func (c *comparison) inSlices(list *spool, f func(map[string]*difference) error) error {
 	slice := make(map[string]*difference)
 	flush := func() error {
 		if len(slice) == 0 {
 			return nil
 		}
-		err := c.settleSlice(ctx, fresh, slice, now, rest, judge)
+		err := f(slice)
 		clear(slice)
 		return err
 	}
-	err = pending.each(func(record []byte) error {
+	err := list.each(func(record []byte) error {
 		d, err := decodeDifference(record)
 		if err != nil {
 			return err
@@ -552,7 +589,7 @@ func (c *comparison) settleSlice(ctx context.Context, fresh *pair, slice map[str
 
 // describe reads the confirmed rows' details in another scan, and reports them.
 func (c *comparison) describe(ctx context.Context, fresh *pair, confirmed map[string]*difference) error {
-	keyless := len(c.planned.Key) == 0
+	keyless := c.keyless()
 	rows := make(map[string]*freshRows, len(confirmed))
 	// A keyless table may hold millions of copies: one shows them all.
 	wants := func(side relation.Side, key []byte, hash merkle.Hash) (string, bool) {

@@ -37,6 +37,9 @@ type Config struct {
 	Recheck time.Duration
 	// MaxRows is how many divergent rows of a table the outcome holds.
 	MaxRows int
+	// AllRows tells the observer of every divergent row. Otherwise it may be
+	// told only of those that the outcome holds, which can be much quicker.
+	AllRows bool
 	// Values says what of a row the outcome may hold. Default: ValuesKeys.
 	Values ValuePolicy
 	// SpillDir is where temporary files go when very many rows differ.
@@ -77,6 +80,7 @@ type pass struct {
 	workers  int
 	recheck  time.Duration
 	maxRows  int
+	allRows  bool
 	values   ValuePolicy
 	leafRows int64
 	spill    spillConfig
@@ -114,7 +118,7 @@ func newRunner(config Config) *runner {
 		config: config,
 		pass: pass{
 			open: config.Open, observer: config.Observer, workers: max(1, config.Workers), recheck: config.Recheck,
-			maxRows: config.MaxRows, values: config.Values, leafRows: cmp.Or(config.LeafRows, 4096),
+			maxRows: config.MaxRows, allRows: config.AllRows, values: config.Values, leafRows: cmp.Or(config.LeafRows, 4096),
 			spill: spillConfig{
 				limit: cmp.Or(config.MemoryBytes, 4<<20), rows: uint64(cmp.Or(config.MemoryRows, 1<<16)), dir: config.SpillDir,
 			},
@@ -255,7 +259,7 @@ func (r *runner) compareAll(ctx context.Context, all *pair) {
 	reading := make(limiter, r.workers+1)
 	var wg sync.WaitGroup
 	for i, names := range r.config.Tables {
-		c := &comparison{pass: &r.pass}
+		c := &comparison{pass: &r.pass, reported: lowest[Divergence]{limit: r.maxRows}}
 		c.result.Name, c.result.TargetName = names.Source, names.Target
 		started := time.Now()
 		finish := func() {
