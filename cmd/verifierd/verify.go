@@ -178,6 +178,7 @@ func (p *program) pass(ctx context.Context, job *verifyJob, out *output) (int, e
 		// A pass that nobody listens to any more is not worth the load.
 		stream = report.NewStream(&onError{w, cancel}, options)
 		job.options.Observer = progress.Multi(display, stream)
+		job.options.AllDivergences = true
 	}
 
 	pass := daemon.Verify(ctx, job.options)
