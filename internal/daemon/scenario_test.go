@@ -33,7 +33,7 @@ type section struct {
 }
 
 func parseScenario(content string) (title string, sections []section) {
-	var at *string = &title
+	at := &title
 	for line := range strings.Lines(content) {
 		if rest, ok := strings.CutPrefix(line, "@"); ok {
 			name, args, _ := strings.Cut(strings.TrimSpace(rest), " ")
