@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"sync"
 
 	"github.com/verifierd/verifierd/pkg/merkle"
 	"github.com/verifierd/verifierd/pkg/relation"
@@ -147,11 +148,58 @@ type entry struct {
 	side relation.Side
 }
 
-// join calls f with the difference of each key, where there is one, given the
-// rows of each side under the same keys. The difference is valid during the
-// call. The entries are left in disorder.
-func join(sides [2][]entry, f func(*difference) error) error {
-	entries := cancel(sides)
+// joiner gathers rows of both sides under the same keys, and finds where they
+// differ. Its memory is used again and again.
+type joiner struct {
+	sides   [2]gathered
+	table   []uint32 // see cancel
+	matched []bool
+}
+
+// gathered are one side's rows, their keys in blocks of memory.
+type gathered struct {
+	entries []entry
+	blocks  [][]byte // of which the first few are in use
+	used    int
+}
+
+const keyBlock = 64 << 10
+
+var joiners = sync.Pool{New: func() any { return new(joiner) }}
+
+func (j *joiner) release() {
+	for side := range j.sides {
+		g := &j.sides[side]
+		clear(g.entries)
+		g.entries, g.used = g.entries[:0], 0
+	}
+	joiners.Put(j)
+}
+
+// add takes a row, which it copies. Each side has one goroutine at a time.
+func (j *joiner) add(side relation.Side, key []byte, hash merkle.Hash) {
+	g := &j.sides[side]
+	if len(key) > keyBlock {
+		g.entries = append(g.entries, entry{bytes.Clone(key), hash, side})
+		return
+	}
+	if g.used == 0 || cap(g.blocks[g.used-1])-len(g.blocks[g.used-1]) < len(key) {
+		if g.used == len(g.blocks) {
+			g.blocks = append(g.blocks, make([]byte, 0, keyBlock))
+		}
+		g.blocks[g.used] = g.blocks[g.used][:0]
+		g.used++
+	}
+	block := &g.blocks[g.used-1]
+	at := len(*block)
+	*block = append(*block, key...)
+	g.entries = append(g.entries, entry{(*block)[at:len(*block):len(*block)], hash, side})
+}
+
+// join calls f with the difference of each key, where there is one. The
+// difference is valid during the call.
+func (j *joiner) join(f func(*difference) error) error {
+	entries := j.cancel()
 	slices.SortFunc(entries, func(a, b entry) int {
 		return cmp.Or(bytes.Compare(a.key, b.key), a.hash.Compare(b.hash))
 	})
@@ -184,41 +232,50 @@ func join(sides [2][]entry, f func(*difference) error) error {
 }
 
 // cancel removes the rows that both sides have, which are nearly all of them:
-// only the rest is worth sorting. It returns a slice of what the rows were in.
-func cancel(sides [2][]entry) []entry {
-	source, target := sides[relation.Source], sides[relation.Target]
+// only the rest is worth sorting. It returns the rest.
+func (j *joiner) cancel() []entry {
+	source, target := j.sides[relation.Source].entries, j.sides[relation.Target].entries
 	// An open-addressed table of the source's rows: positions, from 1. Hashes
 	// are even, so that their bits serve as they are.
 	size := 1 << bits.Len(uint(2*len(source)))
 	mask := uint64(size - 1)
-	table := make([]uint32, size)
+	j.table = slices.Grow(j.table[:0], size)[:size]
+	clear(j.table)
+	j.matched = slices.Grow(j.matched[:0], len(source))[:len(source)]
+	clear(j.matched)
 	for i := range source {
 		at := source[i].hash.Lo & mask
-		for table[at] != 0 {
+		for j.table[at] != 0 {
 			at = (at + 1) & mask
 		}
-		table[at] = uint32(i + 1)
+		j.table[at] = uint32(i + 1)
 	}
-	matched := make([]bool, len(source))
 	rest := target[:0]
 	for _, t := range target {
-		found := false
-		for at := t.hash.Lo & mask; table[at] != 0 && !found; at = (at + 1) & mask {
-			i := table[at] - 1
-			if !matched[i] && source[i].hash == t.hash && bytes.Equal(source[i].key, t.key) {
-				matched[i], found = true, true
-			}
-		}
-		if !found {
+		if !j.match(t, mask) {
 			rest = append(rest, t)
 		}
 	}
 	for i := range source {
-		if !matched[i] {
+		if !j.matched[i] {
 			rest = append(rest, source[i])
 		}
 	}
+	j.sides[relation.Target].entries = rest
 	return rest
+}
+
+// match marks a row of the source that is the same as t, if one is left.
+func (j *joiner) match(t entry, mask uint64) bool {
+	source := j.sides[relation.Source].entries
+	for at := t.hash.Lo & mask; j.table[at] != 0; at = (at + 1) & mask {
+		i := j.table[at] - 1
+		if !j.matched[i] && source[i].hash == t.hash && bytes.Equal(source[i].key, t.key) {
+			j.matched[i] = true
+			return true
+		}
+	}
+	return false
 }
 
 // differencesOf groups what a sketch decoded by key.

@@ -130,42 +130,21 @@ func (f *finder) findInRanges(ctx context.Context, leaves []int, each func(*diff
 			if group.last < len(f.plan.bounds) {
 				hi = &f.plan.bounds[group.last]
 			}
-			var sides [2]collector
+			j := joiners.Get().(*joiner)
+			defer j.release()
 			err := f.each(ctx, func(ctx context.Context, side relation.Side) error {
-				c := &sides[side]
-				c.reserve(group.rows)
-				return f.reader[side].CollectRange(ctx, f.table[side], f.form, f.plan.Layout, lo, hi, func(_ int, key []byte, hash merkle.Hash) error {
-					c.add(side, key, hash)
+				return f.reader[side].CollectRange(ctx, f.table[side], f.form, lo, hi, int64(group.rows/2), func(key []byte, hash merkle.Hash) error {
+					j.add(side, key, hash)
 					return nil
 				})
 			})
 			if err != nil {
 				return err
 			}
-			return join([2][]entry{sides[0].entries, sides[1].entries}, each)
+			return j.join(each)
 		})
 	}
 	return g.Wait()
-}
-
-// collector gathers one side's rows in memory, their keys in one arena.
-type collector struct {
-	entries []entry
-	arena   []byte
-}
-
-// reserve makes room for a side's share of the rows of both.
-func (c *collector) reserve(rows uint64) {
-	c.entries = make([]entry, 0, rows/2+rows/16)
-}
-
-func (c *collector) add(side relation.Side, key []byte, hash merkle.Hash) {
-	if len(c.arena)+len(key) > cap(c.arena) {
-		c.arena = make([]byte, 0, max(1<<16, len(key))) // earlier keys stay where they are
-	}
-	at := len(c.arena)
-	c.arena = append(c.arena, key...)
-	c.entries = append(c.entries, entry{key: c.arena[at:len(c.arena):len(c.arena)], hash: hash, side: side})
 }
 
 // findByScan reads both tables once more, or more often if very many rows are
@@ -249,19 +228,17 @@ func (f *finder) joinSpool(s *spool, each func(*difference) error) error {
 	if len(f.form.Key) == 0 {
 		return joinKeyless(s, each)
 	}
-	var sides [2]collector
-	for i := range sides {
-		sides[i].reserve(uint64(s.count))
-	}
+	j := joiners.Get().(*joiner)
+	defer j.release()
 	err := s.each(func(record []byte) error {
 		side, hash, key := decodeEntry(record)
-		sides[side].add(side, key, hash)
+		j.add(side, key, hash)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return join([2][]entry{sides[0].entries, sides[1].entries}, each)
+	return j.join(each)
 }
 
 func decodeEntry(record []byte) (relation.Side, merkle.Hash, []byte) {

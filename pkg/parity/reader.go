@@ -49,9 +49,9 @@ type Reader interface {
 		emit func(leaf int, key []byte, hash merkle.Hash) error) error
 
 	// CollectRange emits the rows whose ordered key columns lie in [lo, hi),
-	// through an index; nil is open.
-	CollectRange(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, lo, hi *relation.Bound,
-		emit func(leaf int, key []byte, hash merkle.Hash) error) error
+	// through an index; nil is open. About so many rows are expected.
+	CollectRange(ctx context.Context, t *relation.Table, form *relation.Form, lo, hi *relation.Bound, rows int64,
+		emit func(key []byte, hash merkle.Hash) error) error
 
 	// Lookup emits the rows that have one of the keys, through an index, and
 	// perhaps rows with other keys that the server takes for equal.

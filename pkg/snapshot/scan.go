@@ -197,20 +197,21 @@ func (s *Snapshot) Collect(ctx context.Context, t *relation.Table, form *relatio
 }
 
 // CollectRange emits the rows whose ordered key columns lie in [lo, hi),
-// through the index; a nil bound is open.
-func (s *Snapshot) CollectRange(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, lo, hi *relation.Bound, emit emit) error {
+// through the index; a nil bound is open. About so many rows are expected.
+func (s *Snapshot) CollectRange(ctx context.Context, t *relation.Table, form *relation.Form, lo, hi *relation.Bound, rows int64, emit func(key []byte, hash merkle.Hash) error) error {
 	h, err := s.hasher(form, 0)
 	if err != nil {
 		return err
 	}
 	where := form.RangeCondition(s.side, lo, hi)
-	row := emitter(h, layout, false, nil, emit)
+	row := func(_ []byte, row rowhash.Row) error { return emit(row.Key, row.Hash) }
+	bytes := rows * t.Bytes() / max(1, t.Rows())
 	return s.db.withWorker(ctx, s, func(sess *session) error {
 		if err := sess.preferIndexes(ctx, where != ""); err != nil {
 			return err
 		}
 		for i := range t.Members {
-			if err := sess.copy(ctx, s.selectFrom(form.Select(s.side), &t.Members[i], where), 0, h.NewStream(row)); err != nil {
+			if err := sess.copy(ctx, s.selectFrom(form.Select(s.side), &t.Members[i], where), bytes, h.NewStream(row)); err != nil {
 				return fmt.Errorf("read a key range of %s on the %s: %w", t.Members[i].Name, s.side, err)
 			}
 		}
@@ -226,7 +227,7 @@ func emitter(h *rowhash.Hasher, layout *merkle.Layout, keyless bool, wanted []bo
 			spread = h.Spread(row.Key)
 		}
 		leaf := cursor.Leaf(row.Head, row.Prefix, spread)
-		if wanted != nil && !wanted[leaf] {
+		if !wanted[leaf] {
 			return nil
 		}
 		return emit(leaf, row.Key, row.Hash)
