@@ -24,6 +24,11 @@ type difference struct {
 	total [2]int64
 	// changed says that the source's row was not the same in all readings.
 	changed bool
+	// suspect says that it differed when the target had had its chance.
+	suspect bool
+	// version tells the versions of the source's rows apart: a row that is
+	// changed and changed back is stored elsewhere. 0: not known.
+	version uint64
 }
 
 // run is a row hash with how often it occurs.
@@ -75,13 +80,22 @@ func times(r run) merkle.Digest {
 	return sum
 }
 
+const (
+	flagChanged = 1 << iota
+	flagSuspect
+)
+
 // appendTo encodes the difference for a spool.
 func (d *difference) appendTo(dst []byte) []byte {
 	flag := byte(0)
 	if d.changed {
-		flag = 1
+		flag |= flagChanged
+	}
+	if d.suspect {
+		flag |= flagSuspect
 	}
 	dst = append(dst, flag)
+	dst = binary.AppendUvarint(dst, d.version)
 	dst = binary.AppendUvarint(dst, uint64(len(d.key)))
 	dst = append(dst, d.key...)
 	for side := range d.surplus {
@@ -102,7 +116,7 @@ func decodeDifference(b []byte) (*difference, error) {
 	if len(b) < 1 {
 		return nil, errRecord
 	}
-	d := &difference{changed: b[0] == 1}
+	d := &difference{changed: b[0]&flagChanged != 0, suspect: b[0]&flagSuspect != 0}
 	b = b[1:]
 	short := false
 	number := func() uint64 {
@@ -114,6 +128,7 @@ func decodeDifference(b []byte) (*difference, error) {
 		b = b[w:]
 		return n
 	}
+	d.version = number()
 	n := number()
 	if n > uint64(len(b)) {
 		return nil, errRecord

@@ -18,11 +18,12 @@ func (c *comparison) collectQuietly(ctx context.Context, leaves []int) (settled 
 	defer c.rechecks.release()
 	var fresh pair
 	defer fresh.close()
-	lag, err := c.reopenBoth(ctx, &fresh, 0)
+	lag, err := c.reopenBoth(ctx, &fresh, c.subscriptions, 0)
 	if err != nil || lag != unknownLag {
 		return false, err
 	}
-	if quiet, err := c.quiet(ctx, &fresh); err != nil || !quiet {
+	replication, err := fresh.replication(ctx)
+	if err != nil || !c.quiet(&fresh, replication) {
 		return false, err
 	}
 	all := newSpool(c.spill.limit, c.spill.dir)

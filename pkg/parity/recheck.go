@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"slices"
 	"sort"
 	"time"
@@ -27,16 +29,21 @@ const (
 // until each is confirmed, healed, or the recheck window ends.
 //
 // A row is confirmed if the source still holds what it held, the target still
-// holds something else, and the target had the chance to catch up: the window
-// has passed; or nothing was written on either side since the pass's
-// snapshots; or replication has applied all that the source's fresh snapshot
-// could see.
+// holds something else, and the target had the chance to catch up: nothing was
+// written on either side since the pass's snapshots; or replication has
+// applied all that the source's fresh snapshot could see, and the source stood
+// still until the target's was taken; or the window has passed.
+//
+// The window alone proves less: the target is read after the source, and may
+// hold a newer row by then. So a row that differs when the window has passed is
+// confirmed one reading later, which shows that the source held the same before
+// and after the target was read.
 func (c *comparison) confirm(ctx context.Context) {
 	pending := c.candidates
 	defer func() { pending.close() }()
-	var began time.Time
+	w := window{subscriptions: c.subscriptions}
 	for pause := firstPause; pending.count > 0; pause = min(2*pause, maxPause) {
-		rest, final, err := c.round(ctx, pending, &began, pause)
+		rest, final, err := c.round(ctx, pending, &w, pause)
 		if err != nil {
 			c.result.Divergences.Volatile += pending.count - c.settled
 			c.unsettled = "could not be read again"
@@ -52,8 +59,11 @@ func (c *comparison) confirm(ctx context.Context) {
 			c.result.Divergences.Volatile += pending.count
 			return
 		}
-		c.observer.TableStage(c.result.Name, fmt.Sprintf("reading %s again in %s", countRows(pending.count), pause))
-		if err := sleep(ctx, min(pause, c.recheck-time.Since(began))); err != nil {
+		wait := max(0, min(pause, c.recheck-time.Since(w.began)))
+		if wait > 0 {
+			c.observer.TableStage(c.result.Name, fmt.Sprintf("reading %s again in %s", countRows(pending.count), wait.Round(10*time.Millisecond)))
+		}
+		if err := sleep(ctx, wait); err != nil {
 			c.result.Divergences.Volatile += pending.count
 			c.fail(err)
 			return
@@ -61,8 +71,16 @@ func (c *comparison) confirm(ctx context.Context) {
 	}
 }
 
+// window is the time that the target has to catch up.
+type window struct {
+	began time.Time // when rows were first read again
+	late  int       // readings that began after its end
+	// subscriptions are those of the target when it was last read.
+	subscriptions []relation.Subscription
+}
+
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(max(0, d))
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -82,7 +100,7 @@ func (c *comparison) volatileReason() string {
 
 // round reads the pending candidates once on fresh snapshots and settles what
 // can be settled. It returns the rest, and whether this was the last chance.
-func (c *comparison) round(ctx context.Context, pending *spool, began *time.Time, pause time.Duration) (rest *spool, final bool, err error) {
+func (c *comparison) round(ctx context.Context, pending *spool, w *window, pause time.Duration) (rest *spool, final bool, err error) {
 	if err := c.rechecks.acquire(ctx); err != nil {
 		return nil, false, err
 	}
@@ -92,46 +110,57 @@ func (c *comparison) round(ctx context.Context, pending *spool, began *time.Time
 
 	fresh := pair{}
 	defer fresh.close()
-	lag, err := c.reopenBoth(ctx, &fresh, pause)
+	lag, err := c.reopenBoth(ctx, &fresh, w.subscriptions, pause)
 	if err != nil {
 		return nil, false, err
 	}
-	quiet, err := c.quiet(ctx, &fresh)
+	replication, err := fresh.replication(ctx)
 	if err != nil {
 		return nil, false, err
+	}
+	w.subscriptions = replication[relation.Target].Subscriptions
+	proven := c.quiet(&fresh, replication)
+	if lag == caughtUp {
+		// The target may already hold what was written since the source's
+		// snapshot. But no commit was, if not a byte was.
+		proven = replication[relation.Source].Position == fresh.reader[relation.Source].Moment().Before
 	}
 	now := time.Now()
-	if began.IsZero() {
-		*began = now
+	if w.began.IsZero() {
+		w.began = now
 	}
-	proven := quiet || lag == caughtUp
-	timeUp := now.Sub(*began) >= c.recheck
-	judge := judgement{proven: proven, confirm: proven || timeUp && lag != behind}
-	if timeUp && lag == behind {
-		c.unsettled = "could not be settled: replication to the target is behind"
+	judge := judgement{proven: proven}
+	final = proven
+	if now.Sub(w.began) >= c.recheck {
+		w.late++
+		judge.late = lag != behind
+		final = final || w.late > 1 || lag == behind
+		if lag == behind && !proven {
+			c.unsettled = "could not be settled: replication to the target is behind"
+		}
 	}
 	rest = newSpool(c.spill.limit, c.spill.dir)
 	if err := c.reread(ctx, &fresh, pending, rest, judge); err != nil {
 		rest.close()
 		return nil, false, err
 	}
-	return rest, proven || timeUp, nil
+	return rest, final, nil
 }
 
 // judgement is what a round may conclude.
 type judgement struct {
-	confirm bool // the target had its chance
-	proven  bool // even for rows whose source changed in the meantime
+	proven bool // whatever differs is confirmed
+	late   bool // the window has passed, and the target is not known to be behind
 }
 
 // reopenBoth takes fresh snapshots, the source's before the target's, and in
 // between waits at most so long for replication to bring the target up to the
 // source's.
-func (c *comparison) reopenBoth(ctx context.Context, fresh *pair, atMost time.Duration) (replicationState, error) {
+func (c *comparison) reopenBoth(ctx context.Context, fresh *pair, subscriptions []relation.Subscription, atMost time.Duration) (replicationState, error) {
 	if err := c.reopen(ctx, fresh, relation.Source); err != nil {
 		return unknownLag, err
 	}
-	lag, err := c.awaitReplication(ctx, fresh.reader[relation.Source], atMost)
+	lag, err := awaitReplication(ctx, fresh.reader[relation.Source], subscriptions, atMost)
 	if err != nil {
 		return unknownLag, err
 	}
@@ -169,23 +198,25 @@ func (c *comparison) reopen(ctx context.Context, fresh *pair, side relation.Side
 // quiet reports whether nothing was committed on either side since the pass's
 // snapshots and nothing can be under way. It is a reason not to wait, never one
 // to accuse.
-func (c *comparison) quiet(ctx context.Context, fresh *pair) (bool, error) {
+func (c *comparison) quiet(fresh *pair, replication [2]relation.Replication) bool {
 	for _, side := range relation.Sides {
 		was, now := c.moment[side], fresh.reader[side].Moment()
 		if fresh.reader[side].Server().Standby || was.Writing || now.Writing || was.Visible == "" || was.Visible != now.Visible {
-			return false, nil
+			return false
 		}
 	}
-	source, err := fresh.reader[relation.Source].Replication(ctx)
-	if err != nil {
-		return false, err
+	subscribed := slices.ContainsFunc(replication[relation.Target].Subscriptions, func(s relation.Subscription) bool { return s.Enabled })
+	return len(replication[relation.Source].Slots) == 0 && !subscribed
+}
+
+// replication tells what both sides know of logical replication now.
+func (p *pair) replication(ctx context.Context) (r [2]relation.Replication, err error) {
+	for _, side := range relation.Sides {
+		if r[side], err = p.reader[side].Replication(ctx); err != nil {
+			return r, err
+		}
 	}
-	target, err := fresh.reader[relation.Target].Replication(ctx)
-	if err != nil {
-		return false, err
-	}
-	subscribed := slices.ContainsFunc(target.Subscriptions, func(s relation.Subscription) bool { return s.Enabled })
-	return len(source.Slots) == 0 && !subscribed, nil
+	return r, nil
 }
 
 // replicationState is what is known of the target's lag.
@@ -199,18 +230,8 @@ const (
 
 // awaitReplication waits, at most so long, until the target's subscriptions
 // have applied all that the source's fresh snapshot can see.
-func (c *comparison) awaitReplication(ctx context.Context, source Reader, atMost time.Duration) (replicationState, error) {
-	var followed []relation.Subscription
-	for _, s := range c.subscriptions {
-		if !s.Enabled {
-			continue
-		}
-		if !s.Synced {
-			return behind, nil
-		}
-		followed = append(followed, s)
-	}
-	if len(followed) == 0 || source.Server().Standby {
+func awaitReplication(ctx context.Context, source Reader, subscriptions []relation.Subscription, atMost time.Duration) (replicationState, error) {
+	if len(subscriptions) == 0 || source.Server().Standby {
 		return unknownLag, nil
 	}
 	deadline := time.Now().Add(atMost)
@@ -219,23 +240,34 @@ func (c *comparison) awaitReplication(ctx context.Context, source Reader, atMost
 		if err != nil {
 			return unknownLag, err
 		}
-		state := caughtUp
-		for _, s := range followed {
-			at, ok := r.Slots[s.Slot]
-			if !ok {
-				return unknownLag, nil // it follows another server
-			}
-			if at < source.Moment().LSN {
-				state = behind
-			}
-		}
-		if state == caughtUp || time.Now().After(deadline) {
+		state := lagOf(subscriptions, r.Slots, source.Moment().LSN)
+		if state != behind || time.Now().After(deadline) {
 			return state, nil
 		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {
 			return unknownLag, err
 		}
 	}
+}
+
+// lagOf compares the slots of the target's subscriptions with a position of the
+// source. A subscription that is disabled counts while its slot waits for it:
+// once enabled, it goes on from there.
+func lagOf(subscriptions []relation.Subscription, slots map[string]relation.LSN, until relation.LSN) replicationState {
+	state := unknownLag
+	for _, s := range subscriptions {
+		at, found := slots[s.Slot]
+		switch {
+		case !found && !s.Enabled:
+			continue
+		case !s.Synced || found && at < until:
+			return behind
+		case !found:
+			return unknownLag // it follows another server
+		}
+		state = caughtUp
+	}
+	return state
 }
 
 // reread reads the pending candidates on fresh snapshots. Those that cannot be
@@ -359,6 +391,16 @@ func surplusOf(rows *freshRows) freshRows {
 	return rest
 }
 
+// versionOf identifies rows by where they are stored.
+func versionOf(rows []freshRow) uint64 {
+	h := fnv.New64a()
+	for i := range rows {
+		_, _ = io.WriteString(h, rows[i].Location)
+		_, _ = h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
+
 func runsOf(rows []freshRow) []run {
 	var runs []run
 	for i := range rows {
@@ -374,7 +416,7 @@ func runsOf(rows []freshRow) []run {
 // settle judges one candidate by what was read again.
 func (c *comparison) settle(d *difference, read *freshRows, rest *spool, judge judgement) error {
 	rows := surplusOf(read)
-	now := &difference{key: d.key, surplus: [2][]run{runsOf(rows[0]), runsOf(rows[1])}}
+	now := &difference{key: d.key, surplus: [2][]run{runsOf(rows[0]), runsOf(rows[1])}, version: versionOf(read[relation.Source])}
 	keep, err := c.weigh(d, now, rest, judge)
 	if err != nil || !keep {
 		return err
@@ -393,13 +435,14 @@ func (c *comparison) weigh(was, now *difference, rest *spool, judge judgement) (
 		c.result.Divergences.Healed++
 		return false, nil
 	}
-	changed := was.changed || !slices.Equal(was.surplus[relation.Source], now.surplus[relation.Source])
-	if judge.confirm && (!changed || judge.proven) {
+	changed := was.changed || !slices.Equal(was.surplus[relation.Source], now.surplus[relation.Source]) ||
+		was.version != 0 && was.version != now.version
+	if judge.proven || judge.late && was.suspect && !changed {
 		c.result.Divergences.add(now, c.keyless())
 		return true, nil
 	}
 	c.settled--
-	now.changed = changed
+	now.changed, now.suspect = changed, judge.late && !changed
 	return false, rest.append(now.appendTo(nil))
 }
 

@@ -33,7 +33,7 @@ type Config struct {
 	// many tables are read at once. Default: 1.
 	Workers int
 	// Recheck is how long a target may take to catch up before a row that
-	// still differs is called divergent. 0: rows are read again, once, at once.
+	// still differs is called divergent. 0: rows are read again at once.
 	Recheck time.Duration
 	// MaxRows is how many divergent rows of a table the outcome holds.
 	MaxRows int

@@ -8,8 +8,9 @@ type LSN uint64
 // Moment says when, in a server's own terms, a snapshot was taken.
 type Moment struct {
 	TakenAt time.Time
-	LSN     LSN
+	LSN     LSN // when the snapshot had been taken
 	LSNText string
+	Before  LSN // before it was; 0 on a standby
 	// Visible is the text of pg_current_snapshot: equal texts on one primary
 	// see equal data.
 	Visible string
@@ -23,6 +24,8 @@ type Replication struct {
 	Subscriptions []Subscription
 	// Slots are the logical slots of this server and how far each is confirmed.
 	Slots map[string]LSN
+	// Position is where this server's log ends now; 0 on a standby.
+	Position LSN
 }
 
 // Subscription is a logical subscription of a database.

@@ -269,6 +269,18 @@ func (s *session) queryOne(ctx context.Context, sql string) ([]string, error) {
 	return values, nil
 }
 
+// position returns where the server's log ends now; 0 on a standby.
+func (s *session) position(ctx context.Context) (relation.LSN, error) {
+	if s.db.server.Standby {
+		return 0, nil
+	}
+	v, err := s.queryOne(ctx, "SELECT pg_catalog.pg_current_wal_insert_lsn()")
+	if err != nil {
+		return 0, fmt.Errorf("read the position in the log: %w", err)
+	}
+	return parseLSN(v[0])
+}
+
 // errIncomplete says that a stream ended without proof that it was whole.
 var errIncomplete = errors.New("the stream of rows ended before it was complete")
 

@@ -55,6 +55,9 @@ func (s *Snapshot) start(ctx context.Context, names []relation.Name) error {
 	if err != nil {
 		return fmt.Errorf("list tables: %w", err)
 	}
+	if s.moment.Before, err = s.holder.position(ctx); err != nil {
+		return err
+	}
 	if err := s.holder.exec(ctx, s.db.begin("")); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -314,7 +317,8 @@ func (s *Snapshot) Replication(ctx context.Context) (relation.Replication, error
 			return r, err
 		}
 	}
-	return r, nil
+	r.Position, err = s.holder.position(ctx)
+	return r, err
 }
 
 // LargeObjects reports whether the database holds large objects, which live
