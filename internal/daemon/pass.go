@@ -266,9 +266,13 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 		})
 	}
 	for i, p := range o.Tables {
-		if !used[i] {
-			return nil, fmt.Errorf("--table %s selects nothing", p)
+		if used[i] {
+			continue
 		}
+		if slices.ContainsFunc(lists[relation.Source], func(l snapshot.Listed) bool { return p.Match(l.Name) }) {
+			return nil, fmt.Errorf("--table %s selects nothing by itself: partitions are compared with their table, and views only when named without *", p)
+		}
+		return nil, fmt.Errorf("--table %s selects nothing", p)
 	}
 	if len(s.tables) == 0 {
 		return nil, errors.New("no table was selected: the source has none that users made, or all are excluded")

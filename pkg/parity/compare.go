@@ -306,6 +306,9 @@ func (c *comparison) conclude(started time.Time) Table {
 	t.Reason = strings.Join(reasons, "; ")
 	t.Duration = time.Since(started)
 	t.Rows, n.Truncated = c.reported.items, c.reported.dropped
+	if c.showValues() && slices.ContainsFunc(t.Rows, func(d Divergence) bool { return len(d.Values[0])+len(d.Values[1]) == 0 }) {
+		t.Notes = append(t.Notes, "values are not shown: the table has too many columns for that")
+	}
 	return *t
 }
 

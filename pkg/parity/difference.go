@@ -166,9 +166,9 @@ type entry struct {
 // joiner gathers rows of both sides under the same keys, and finds where they
 // differ. Its memory is used again and again.
 type joiner struct {
-	sides   [2]gathered
-	table   []uint32 // see cancel
-	matched []bool
+	sides [2]gathered
+	table []uint32 // see cancel
+	left  []uint32
 }
 
 // gathered are one side's rows, their keys in blocks of memory.
@@ -256,23 +256,26 @@ func (j *joiner) cancel() []entry {
 	mask := uint64(size - 1)
 	j.table = slices.Grow(j.table[:0], size)[:size]
 	clear(j.table)
-	j.matched = slices.Grow(j.matched[:0], len(source))[:len(source)]
-	clear(j.matched)
+	// left counts, for the first of some identical rows, those not cancelled.
+	j.left = slices.Grow(j.left[:0], len(source))[:len(source)]
+	clear(j.left)
 	for i := range source {
-		at := source[i].hash.Lo & mask
-		for j.table[at] != 0 {
-			at = (at + 1) & mask
+		at := j.slot(&source[i], mask)
+		if j.table[at] == 0 {
+			j.table[at] = uint32(i + 1)
 		}
-		j.table[at] = uint32(i + 1)
+		j.left[j.table[at]-1]++
 	}
 	rest := target[:0]
-	for _, t := range target {
-		if !j.match(t, mask) {
-			rest = append(rest, t)
+	for i := range target {
+		if first := j.table[j.slot(&target[i], mask)]; first > 0 && j.left[first-1] > 0 {
+			j.left[first-1]--
+			continue
 		}
+		rest = append(rest, target[i])
 	}
 	for i := range source {
-		if !j.matched[i] {
+		for range j.left[i] {
 			rest = append(rest, source[i])
 		}
 	}
@@ -280,17 +283,17 @@ func (j *joiner) cancel() []entry {
 	return rest
 }
 
-// match marks a row of the source that is the same as t, if one is left.
-func (j *joiner) match(t entry, mask uint64) bool {
+// slot returns where in the table a row like e stands, or would.
+func (j *joiner) slot(e *entry, mask uint64) uint64 {
 	source := j.sides[relation.Source].entries
-	for at := t.hash.Lo & mask; j.table[at] != 0; at = (at + 1) & mask {
-		i := j.table[at] - 1
-		if !j.matched[i] && source[i].hash == t.hash && bytes.Equal(source[i].key, t.key) {
-			j.matched[i] = true
-			return true
+	at := e.hash.Lo & mask
+	for j.table[at] != 0 {
+		if s := &source[j.table[at]-1]; s.hash == e.hash && bytes.Equal(s.key, e.key) {
+			break
 		}
+		at = (at + 1) & mask
 	}
-	return false
+	return at
 }
 
 // differencesOf groups what a sketch decoded by key.

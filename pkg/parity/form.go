@@ -67,11 +67,14 @@ func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]st
 		return
 	}
 	if source.Definition != target.Definition {
-		severity := Drifts
+		severity, hint := Drifts, ""
 		if changesValues(source.Type, target.Type) {
 			severity = Breaks
 		}
-		p.differ(object, "changed", severity, source.Definition, target.Definition, "")
+		if field.Type[relation.Source] == float8Type {
+			hint = "compared as float8: a float4 that was copied through its text is another number there"
+		}
+		p.differ(object, "changed", severity, source.Definition, target.Definition, hint)
 	}
 	p.Fields = append(p.Fields, field)
 }
@@ -247,9 +250,13 @@ func (p *plannedForm) chooseKey(source, target *relation.Table) {
 
 // compareKeys reports keys that only one side has.
 func (p *plannedForm) compareKeys(source, target *relation.Table) {
+	severity, hint := Breaks, "without it the target can hold duplicate rows"
+	if target.Kind == relation.View || target.Kind == relation.MatView {
+		severity, hint = Drifts, "" // a view has none of its own
+	}
 	for _, k := range source.Keys {
 		if !hasKey(target, k.Columns) {
-			p.differ(keyObject(k), "missing", Breaks, "("+strings.Join(k.Columns, ", ")+")", "", "without it the target can hold duplicate rows")
+			p.differ(keyObject(k), "missing", severity, "("+strings.Join(k.Columns, ", ")+")", "", hint)
 		}
 	}
 	for _, k := range target.Keys {

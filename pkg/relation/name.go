@@ -34,8 +34,8 @@ type Name struct {
 	Schema, Name string
 }
 
-// String returns the name as a person would type it: parts are quoted only
-// where PostgreSQL would need it.
+// String returns the name for people: parts are quoted only where they hold
+// more than lower-case letters, digits and underscores.
 func (n Name) String() string { return displayIdent(n.Schema) + "." + displayIdent(n.Name) }
 
 // SQL returns the name with both parts quoted, fit for any statement.
