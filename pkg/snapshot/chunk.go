@@ -84,13 +84,16 @@ func valueChunks(m *relation.Member, column *relation.Column, bounds []string, n
 const minCorrelation = 0.8
 
 // histogram returns the bounds of equally frequent ranges of a NOT NULL column
-// that leads an index and in whose order the member is stored, in the server's
-// own order. It returns no bounds if there is no such column, or the member was
-// never analyzed.
+// that leads an index and in whose order the member is stored. It returns no
+// bounds if there is no such column, or the member was never analyzed.
+//
+// Only types that sort the same everywhere count: bounds of others ascend in
+// the order that held when the member was analyzed, and a collation that has
+// changed since would make ranges overlap.
 func (s *Snapshot) histogram(ctx context.Context, t *relation.Table, m *relation.Member) (*relation.Column, []string, error) {
 	for _, x := range t.Indexes {
 		c := t.Column(x.Columns[0])
-		if c == nil || !c.NotNull {
+		if c == nil || !c.NotNull || c.Type.Sorts() == relation.Unsorted {
 			continue
 		}
 		rows, err := s.holderQuery(ctx, fmt.Sprintf(`SELECT unnest(histogram_bounds::text::text[]) FROM pg_stats
