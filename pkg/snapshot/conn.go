@@ -72,15 +72,14 @@ func (c *bulkConn) Read(p []byte) (int, error) {
 func (c *bulkConn) fill() error {
 	if bulk := c.bulk.Load(); c.setMark != nil && bulk != c.raised {
 		c.raised = bulk
-		c.mark(bulk)
+		c.remark()
 	}
 	c.waiting.Store(true)
 	n, err := c.Conn.Read(c.buf)
 	c.waiting.Store(false)
 	c.reads.Add(1)
 	if c.lowered.Load() {
-		c.mark(c.raised)
-		c.lowered.Store(false)
+		c.remark()
 	}
 	if n == 0 {
 		if c.stalled.Load() {
@@ -96,12 +95,17 @@ func (c *bulkConn) fill() error {
 	return nil
 }
 
-func (c *bulkConn) mark(raise bool) {
-	if raise {
+// remark sets the mark to what the reader wants, and lets the watcher lower it
+// again. The watcher may be anywhere in between its own two steps, which are the
+// other way round: it says lowered, then lowers. So lowered never stands while
+// the mark is up, which the watcher would take for a tail it has let through.
+func (c *bulkConn) remark() {
+	if c.raised {
 		c.setMark(lowWater)
 	} else {
 		c.setMark(1)
 	}
+	c.lowered.Store(false)
 }
 
 // watcher looks after the connections of one database: it lets tails through
