@@ -140,12 +140,14 @@ func (s *session) use(ctx context.Context, snap *Snapshot) error {
 		return err
 	}
 	if err := s.exec(ctx, s.db.begin(snap.id)); err != nil {
+		s.leave()
 		if hasCode(err, "22023") || hasCode(err, codeUndefinedObject) {
 			return fmt.Errorf("import snapshot: the connection that held it is gone: %w", err)
 		}
 		return fmt.Errorf("begin: %w", err)
 	}
 	if err := s.checkPinned(ctx); err != nil {
+		s.leave() // nobody else would: the transaction is no snapshot's yet
 		return err
 	}
 	s.at = snap
