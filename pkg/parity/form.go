@@ -68,7 +68,7 @@ func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]st
 	}
 	if source.Definition != target.Definition {
 		severity, hint := Drifts, ""
-		if changesValues(source.Type, target.Type) {
+		if changesValues(source, target) {
 			severity = Breaks
 		}
 		if field.Type[relation.Source] == float8Type {
@@ -86,11 +86,33 @@ func cmpFirst(a, b string) string {
 	return b
 }
 
-// changesValues reports whether another modifier of the same type prints the
-// same value otherwise: numeric(12,2) and numeric(12,4), char(5) and char(9).
-func changesValues(source, target *relation.Type) bool {
-	s, t := source.Underlying(), target.Underlying()
-	return sameType(s, t) && s.Builtin("numeric", "bpchar")
+// changesValues reports whether another modifier of the same type changes how
+// the values print, or which there are: numeric(12,2) and numeric(12,4), char(5)
+// and char(9). More or fewer digits before the point do not, nor does a scale
+// that only one side insists on: what was copied has it already.
+func changesValues(source, target *relation.Column) bool {
+	s, t := source.Type.Underlying(), target.Type.Underlying()
+	switch {
+	case !sameType(s, t):
+		return false
+	case s.Builtin("bpchar"):
+		return true
+	case !s.Builtin("numeric"):
+		return false
+	case source.Type.Kind == relation.Domain || target.Type.Kind == relation.Domain:
+		return true // the definition does not say which scale a domain has
+	}
+	from, explicit := numericScale(source.Definition)
+	to, also := numericScale(target.Definition)
+	return explicit && also && from != to
+}
+
+// numericScale returns the scale of "numeric(12,2)"; explicit is false if there
+// is none.
+func numericScale(definition string) (scale string, explicit bool) {
+	_, modifier, _ := strings.Cut(definition, "(")
+	_, scale, explicit = strings.Cut(strings.TrimSuffix(modifier, ")"), ",")
+	return scale, explicit
 }
 
 // commonForm sets the casts and types that make a field's bytes comparable. It
@@ -255,7 +277,12 @@ func (p *plannedForm) compareKeys(source, target *relation.Table) {
 		severity, hint = Drifts, "" // a view has none of its own
 	}
 	for _, k := range source.Keys {
-		if !hasKey(target, k.Columns) {
+		switch {
+		case hasKey(target, k.Columns):
+		case target.Kind == relation.Partitioned && hasWiderKey(target, k.Columns):
+			p.differ(keyObject(k), "missing", Drifts, "("+strings.Join(k.Columns, ", ")+")", "",
+				"the keys of a partitioned table must hold its partition key")
+		default:
 			p.differ(keyObject(k), "missing", severity, "("+strings.Join(k.Columns, ", ")+")", "", hint)
 		}
 	}
@@ -277,8 +304,16 @@ func hasKey(t *relation.Table, columns []string) bool {
 	return slices.ContainsFunc(t.Keys, func(k relation.Key) bool { return sameSet(k.Columns, columns) })
 }
 
-func sameSet(a, b []string) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
+// hasWiderKey reports whether a key of the table holds all the columns.
+func hasWiderKey(t *relation.Table, columns []string) bool {
+	return slices.ContainsFunc(t.Keys, func(k relation.Key) bool { return holdsAll(k.Columns, columns) })
+}
+
+func sameSet(a, b []string) bool { return len(a) == len(b) && holdsAll(b, a) }
+
+// holdsAll reports whether all that is in some is in all.
+func holdsAll(all, some []string) bool {
+	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
 
 func hasIndex(t *relation.Table, columns []string) bool {

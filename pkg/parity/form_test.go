@@ -249,3 +249,59 @@ func TestLookUpWidened(t *testing.T) {
 		}
 	}
 }
+
+// TestModifiers: a modifier breaks if it changes what is stored, else drifts.
+func TestModifiers(t *testing.T) {
+	for _, test := range []struct {
+		source, target string
+		want           Severity
+	}{
+		{"numeric(10,2)", "numeric(12,2)", Drifts},
+		{"numeric(12,2)", "numeric(10,2)", Drifts},
+		{"numeric(10,2)", "numeric(10,4)", Breaks},
+		{"numeric(10,0)", "numeric(10,2)", Breaks},
+		{"numeric(5,-2)", "numeric(5,2)", Breaks},
+		{"numeric(10,2)", "numeric", Drifts},
+		{"numeric", "numeric(10,2)", Drifts},
+		{"numeric", "s.amount=numeric", Breaks},
+		{"bpchar(5)", "bpchar(9)", Breaks},
+		{"varchar(5)", "varchar(9)", Drifts},
+	} {
+		tables := [2]*relation.Table{}
+		for side, definition := range []string{test.source, test.target} {
+			base, _, _ := strings.Cut(definition, "(")
+			tables[side] = tableOf([]string{"a int4", "v " + base}, "a")
+			tables[side].Columns[1].Definition = definition
+		}
+		p := planForm(tables[0], tables[1], sameEncoding)
+		if len(p.differences) != 1 || p.differences[0].Severity != test.want || len(p.gaps) > 0 {
+			t.Errorf("%s and %s: %+v, gaps %q; want that it %s", test.source, test.target, p.differences, p.gaps, test.want)
+		}
+	}
+}
+
+// TestWiderKeyOfPartitioned: a partitioned table cannot have a key without its
+// partition key; any other table could.
+func TestWiderKeyOfPartitioned(t *testing.T) {
+	columns := []string{"a int4", "b int4"}
+	for _, test := range []struct {
+		kind relation.Kind
+		key  string
+		want Severity
+	}{
+		{relation.Partitioned, "a, b", Drifts},
+		{relation.Partitioned, "b, a", Drifts},
+		{relation.Partitioned, "b", Breaks},
+		{relation.Ordinary, "a, b", Breaks},
+	} {
+		target := tableOf(columns, test.key)
+		target.Kind = test.kind
+		p := planForm(tableOf(columns, "a"), target, sameEncoding)
+		if len(p.differences) == 0 || p.differences[0].Kind != "missing" || p.differences[0].Severity != test.want {
+			t.Errorf("key (a) and (%s) of a %s: %+v; want that it %s", test.key, test.kind, p.differences, test.want)
+		}
+		if test.want == Drifts && strings.Join(p.keyNames(relation.Source), ",") != "a" {
+			t.Errorf("key (a) and (%s): compared by %q", test.key, p.keyNames(relation.Source))
+		}
+	}
+}
