@@ -1,10 +1,16 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/verifierd/verifierd/internal/pglocal"
 	"github.com/verifierd/verifierd/internal/pglocal/pgtest"
+	"github.com/verifierd/verifierd/pkg/parity"
 	"github.com/verifierd/verifierd/pkg/relation"
+	"github.com/verifierd/verifierd/pkg/snapshot"
 )
 
 // TestReviewChunksOfText: a text key bounds no chunks, since its statistics
@@ -27,4 +33,54 @@ func TestReviewChunksOfText(t *testing.T) {
 	if chunks := chunksOf(t, o, relation.Source, name); len(chunks) != 1 {
 		t.Errorf("%d chunks by %q, want one scan", len(chunks), chunks[0].Column)
 	}
+}
+
+// TestReviewLockBudget: a table of too many partitions is refused before the
+// server runs out of shared memory, and the others can be verified.
+func TestReviewLockBudget(t *testing.T) {
+	t.Parallel()
+	srv := pgtest.Start(t, pglocal.Options{Major: pgtest.Majors()[0], Settings: map[string]string{
+		"max_connections": "20", "max_locks_per_transaction": "10", "max_wal_senders": "1",
+	}})
+	dsn := [2]string{pgtest.Database(t, srv), pgtest.Database(t, srv)}
+	execBoth(
+		t, dsn, "CREATE TABLE small (id int PRIMARY KEY)", "INSERT INTO small VALUES (1)",
+		"CREATE TABLE big (id int PRIMARY KEY) PARTITION BY LIST (id)",
+	)
+	for i := range 45 {
+		execBoth(t, dsn, fmt.Sprintf("CREATE TABLE big_%d PARTITION OF big FOR VALUES IN (%d)", i, i))
+	}
+	o := options(t, dsn)
+	p := check(t, o)
+	// 46 tables, held by 3 connections, and 46 indexes, held by 2 of these,
+	// and the small one.
+	const want = "the pass needs about 118 locks at once, the source can spare 100; select fewer tables, use --snapshot table, or raise max_locks_per_transaction"
+	if p.Verdict != parity.Incomplete || !strings.Contains(p.Reason, want) {
+		t.Errorf("%s: %s; want that %s", p.Verdict, p.Reason, want)
+	}
+	db := open(t, dsn[0], 2)
+	_, err := db.Open(t.Context(), relation.Target, []relation.Name{{Schema: "public", Name: "big"}})
+	var refused *relation.LockBudgetError
+	if !errors.As(err, &refused) || refused.Side != relation.Target || refused.Budget != (relation.LockBudget{Needed: 115, Available: 100}) {
+		t.Errorf("opened with %v, want that it lacks locks", err)
+	}
+	if p := check(t, options(t, dsn, "public.small")); p.Verdict != parity.Match {
+		t.Errorf("the small table: %s: %s", p.Verdict, p.Reason)
+	}
+	// What is estimated is enough: with fewer workers it is read.
+	o.Workers = 1
+	if p := check(t, o); p.Verdict != parity.Match {
+		t.Errorf("with one worker: %s: %s", p.Verdict, p.Reason)
+	}
+}
+
+// open opens a database to take snapshots of.
+func open(t *testing.T, dsn string, workers int) *snapshot.Database {
+	t.Helper()
+	db, err := snapshot.Connect(t.Context(), snapshot.Config{ConnString: dsn, Workers: workers, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
 }

@@ -144,28 +144,32 @@ func (s *Snapshot) checkLockBudget(ctx context.Context, targets map[relation.Nam
 	if err != nil {
 		return fmt.Errorf("read lock budget: %w", err)
 	}
-	s.locks = relation.LockBudget{Needed: s.db.locksNeeded(targets), Available: available}
+	s.locks = relation.LockBudget{Needed: locksNeeded(targets, s.db.config.Workers), Available: available}
 	if s.locks.Needed > s.locks.Available {
-		return fmt.Errorf("the pass needs about %d locks at once, the %s can spare %d; select fewer tables, use --snapshot table, or raise max_locks_per_transaction", s.locks.Needed, s.side, s.locks.Available)
+		return &relation.LockBudgetError{Side: s.side, Budget: s.locks}
 	}
 	return nil
 }
 
-// locksNeeded estimates the locks that reading the targets holds at once: the
-// holder's on tables, and the workers' on those they read and their indexes.
-func (db *Database) locksNeeded(targets map[relation.Name][]lockTarget) int64 {
-	var tables, indexes, largest int64
-	for _, members := range targets {
-		tables += int64(len(members))
-		var n int64
-		for _, m := range members {
-			n += 2 + m.indexes
+// locksNeeded estimates how many places in the server's lock table it takes to
+// read the targets. The table has a place for each object that is locked, and
+// two for holders: the snapshot's connection holds all tables, and each worker,
+// until the snapshot ends, those it has read and their indexes, at worst all.
+func locksNeeded(targets map[relation.Name][]lockTarget, workers int) int64 {
+	var members, indexes int64
+	seen := make(map[uint32]bool)
+	for _, list := range targets {
+		for _, m := range list {
+			if !seen[m.oid] {
+				seen[m.oid] = true
+				members++
+				indexes += m.indexes
+			}
 		}
-		indexes += n
-		largest = max(largest, n)
 	}
 	// Up to 16 locks a backend live in its own fast-path slots, not in the table.
-	return tables + int64(db.config.Workers)*indexes
+	holders := members*int64(1+workers) + indexes*int64(workers)
+	return max(members+indexes, (holders+1)/2)
 }
 
 // lockBudget returns how many locks the server can spare for a pass: half of
