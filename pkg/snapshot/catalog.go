@@ -199,58 +199,86 @@ func (l *loader) readable(table relation.Name, m *relation.Member, persistence s
 	return nil
 }
 
-func (l *loader) oidList() string { return "ARRAY[" + strings.Join(l.oids, ",") + "]::oid[]" }
+func (l *loader) oidList() string { return oidArray(l.oids) }
 
+func oidArray(oids []string) string { return "ARRAY[" + strings.Join(oids, ",") + "]::oid[]" }
+
+// loadColumns reads the columns of the selected tables, and of their members
+// only whether they hold NULLs: thousands of partitions have very many columns.
 func (l *loader) loadColumns(ctx context.Context, _ []relation.Name) error {
 	if len(l.oids) == 0 {
 		return nil
 	}
-	// A NOT NULL constraint that is NOT VALID (version 18) promises nothing
-	// about the rows that are there.
+	var selected []string
+	for oid := range l.byOID {
+		selected = append(selected, fmt.Sprint(oid))
+	}
+	notNull, join := l.notNull()
 	rows, err := l.holder.query(ctx, `SELECT a.attrelid, a.attname, a.attnum, a.atttypid, format_type(a.atttypid, a.atttypmod),
- a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n'
-  AND NOT k.convalidated AND a.attnum = ANY (k.conkey)), a.attgenerated <> '', a.attidentity <> ''
-FROM pg_attribute a WHERE a.attrelid = ANY (`+l.oidList()+`) AND a.attnum > 0 AND NOT a.attisdropped
+ `+notNull+`, a.attgenerated <> '', a.attidentity <> ''
+FROM pg_attribute a `+join+` WHERE a.attrelid = ANY (`+oidArray(selected)+`) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum`)
 	if err != nil {
 		return err
 	}
-	var typeOIDs []uint32
-	for _, r := range rows {
-		if l.byOID[parseOID(*r[0])] != nil {
-			typeOIDs = append(typeOIDs, parseOID(*r[3]))
-		}
+	typeOIDs := make([]uint32, len(rows))
+	for i, r := range rows {
+		typeOIDs[i] = parseOID(*r[3])
 	}
 	types, err := l.loadTypes(ctx, typeOIDs)
 	if err != nil {
 		return err
 	}
-	nullable := make(map[string]map[*relation.Table]bool) // by column name
 	for _, r := range rows {
-		oid := parseOID(*r[0])
-		if t := l.byOID[oid]; t != nil {
-			t.Columns = append(t.Columns, relation.Column{
-				Name: *r[1], Number: int16(parseInt(*r[2])), Type: types[parseOID(*r[3])], Definition: *r[4],
-				NotNull: *r[5] == "t", Generated: *r[6] == "t", Identity: *r[7] == "t",
-			})
-		}
-		if *r[5] == "f" {
-			for _, t := range l.roots[oid] {
-				if nullable[*r[1]] == nil {
-					nullable[*r[1]] = make(map[*relation.Table]bool)
-				}
-				nullable[*r[1]][t] = true
+		t := l.byOID[parseOID(*r[0])]
+		t.Columns = append(t.Columns, relation.Column{
+			Name: *r[1], Number: int16(parseInt(*r[2])), Type: types[parseOID(*r[3])], Definition: *r[4],
+			NotNull: *r[5] == "t", Generated: *r[6] == "t", Identity: *r[7] == "t",
+		})
+	}
+	return l.loadNullable(ctx)
+}
+
+// loadNullable takes NOT NULL from columns for which it does not hold in every
+// member.
+func (l *loader) loadNullable(ctx context.Context) error {
+	var roots, members []string
+	for oid, tables := range l.roots {
+		for _, t := range tables {
+			if t.OID != oid {
+				roots, members = append(roots, fmt.Sprint(t.OID)), append(members, fmt.Sprint(oid))
 			}
 		}
 	}
-	// NOT NULL holds for a table only if it holds for every member.
-	for _, t := range l.byOID {
-		for i := range t.Columns {
-			c := &t.Columns[i]
-			c.NotNull = c.NotNull && !nullable[c.Name][t]
+	if len(members) == 0 {
+		return nil
+	}
+	notNull, join := l.notNull()
+	rows, err := l.holder.query(ctx, `SELECT DISTINCT f.root, a.attname
+FROM unnest(`+oidArray(roots)+", "+oidArray(members)+`) AS f(root, member)
+JOIN pg_attribute a ON a.attrelid = f.member AND a.attnum > 0 AND NOT a.attisdropped `+join+`
+WHERE NOT (`+notNull+")")
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if c := l.byOID[parseOID(*r[0])].Column(*r[1]); c != nil {
+			c.NotNull = false
 		}
 	}
 	return nil
+}
+
+// notNull returns an SQL condition that a column of pg_attribute a holds no
+// NULL, and the join that it needs. A NOT NULL constraint that is NOT VALID
+// (version 18) promises nothing about the rows that are there.
+func (l *loader) notNull() (condition, join string) {
+	if l.db.server.Number < 180000 {
+		return "a.attnotnull", ""
+	}
+	return "(a.attnotnull AND u.conrelid IS NULL)",
+		`LEFT JOIN (SELECT DISTINCT conrelid, unnest(conkey) AS attnum FROM pg_constraint WHERE contype = 'n' AND NOT convalidated) u
+ ON u.conrelid = a.attrelid AND u.attnum = a.attnum`
 }
 
 const typesSQL = `SELECT t.oid, n.nspname, t.typname, t.typtype, t.typoutput = 'array_out'::regproc,
