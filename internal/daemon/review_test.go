@@ -84,3 +84,33 @@ func open(t *testing.T, dsn string, workers int) *snapshot.Database {
 	t.Cleanup(db.Close)
 	return db
 }
+
+// TestReviewRefreshed: a materialized view is not locked, and the session that
+// holds the snapshot has seen it before it was refreshed.
+func TestReviewRefreshed(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range pairOf(t) {
+		pgtest.Exec(t, dsn, "CREATE MATERIALIZED VIEW m AS SELECT generate_series(1, 9) AS id", "CREATE UNIQUE INDEX ON m (id)")
+		name := relation.Name{Schema: "public", Name: "m"}
+		s, err := open(t, dsn, 1).Open(t.Context(), relation.Target, []relation.Name{name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		table, err := s.Table(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Unchanged(t.Context(), table); err != nil {
+			t.Errorf("nothing happened: %v", err)
+		}
+		pgtest.Exec(t, dsn, "REFRESH MATERIALIZED VIEW CONCURRENTLY m")
+		if err := s.Unchanged(t.Context(), table); err != nil {
+			t.Errorf("refreshed row by row, which the snapshot does not see: %v", err)
+		}
+		pgtest.Exec(t, dsn, "REFRESH MATERIALIZED VIEW m")
+		if err := s.Unchanged(t.Context(), table); err == nil || !strings.Contains(err.Error(), "public.m was truncated, rewritten or dropped on the target") {
+			t.Errorf("refreshed: %v, want that it was rewritten", err)
+		}
+	}
+}

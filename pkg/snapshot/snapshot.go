@@ -265,18 +265,17 @@ func (s *Snapshot) checkLocked(name relation.Name, locked []lockTarget) {
 // rewritten or dropped since the snapshot: what was read of it may be wrong.
 func (s *Snapshot) Unchanged(ctx context.Context, t *relation.Table) error {
 	var oids []string
+	locked := true
 	for i := range t.Members {
-		if t.Members[i].Filenode != 0 {
-			oids = append(oids, fmt.Sprint(t.Members[i].OID))
+		if m := &t.Members[i]; m.Filenode != 0 {
+			oids = append(oids, fmt.Sprint(m.OID))
+			locked = locked && m.Kind != relation.MatView // LOCK TABLE takes none
 		}
 	}
 	if len(oids) == 0 {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	// pg_relation_filenode looks at the present catalog, not at the snapshot's.
-	rows, err := s.holder.query(ctx, "SELECT oid, pg_relation_filenode(oid) FROM unnest(ARRAY["+strings.Join(oids, ",")+"]::oid[]) AS oid")
+	rows, err := s.filenodes(ctx, oids, locked)
 	if err != nil {
 		return fmt.Errorf("check that %s was not rewritten: %w", t.Name, err)
 	}
@@ -292,6 +291,25 @@ func (s *Snapshot) Unchanged(ctx context.Context, t *relation.Table) error {
 		}
 	}
 	return nil
+}
+
+// filenodes reads which files relations have now. pg_relation_filenode looks at
+// the present catalog, not at the snapshot's, but through a session's cache,
+// which learns what others did when it locks something. Of relations that the
+// snapshot locked there is nothing to learn; for others a new session is asked.
+func (s *Snapshot) filenodes(ctx context.Context, oids []string, locked bool) (rows [][]*string, err error) {
+	query := "SELECT oid, pg_catalog.pg_relation_filenode(oid) FROM pg_catalog.unnest(" + oidArray(oids) + ") AS oid"
+	if locked {
+		return s.holderQuery(ctx, query)
+	}
+	err = s.db.once(ctx, func(asker *session) error {
+		if err := asker.checkIdentity(ctx); err != nil {
+			return err
+		}
+		rows, err = asker.query(ctx, query)
+		return err
+	})
+	return rows, err
 }
 
 // Replication tells what the database knows of logical replication now.
