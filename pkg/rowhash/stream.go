@@ -77,9 +77,9 @@ func (s *Stream) Write(p []byte) (int, error) {
 		s.err = fmt.Errorf("copy stream after %d rows: %w", s.rows, err)
 		return 0, s.err
 	}
-	if n < len(b) || len(s.rest) > 0 {
+	if n > 0 && len(s.rest) > 0 || n < len(p) && len(s.rest) == 0 {
 		s.keep(b[n:])
-	}
+	} // else b, if anything, is all of s.rest
 	return len(p), nil
 }
 
