@@ -41,6 +41,9 @@ type bulkConn struct {
 	r, w   int
 	raised bool
 
+	hurried atomic.Bool   // a deadline is set, or the connection closed: no pauses
+	hurry   chan struct{} // wakes a pause to look at hurried
+
 	bulk    atomic.Bool   // a COPY is being read
 	waiting atomic.Bool   // a read from the network is under way
 	reads   atomic.Uint64 // reads that returned
@@ -53,7 +56,7 @@ type bulkConn struct {
 func newBulkConn(ctx context.Context, c net.Conn, limiter *rate.Limiter) *bulkConn {
 	return &bulkConn{
 		Conn: c, ctx: ctx, limiter: limiter,
-		buf: make([]byte, readBuffer), setMark: lowWaterMark(c),
+		buf: make([]byte, readBuffer), setMark: lowWaterMark(c), hurry: make(chan struct{}, 1),
 	}
 }
 
@@ -89,10 +92,45 @@ func (c *bulkConn) fill() error {
 	}
 	c.r, c.w = 0, n
 	if c.limiter != nil {
-		// The error is the context's: the database was closed.
-		return c.limiter.WaitN(c.ctx, n)
+		c.pause(c.limiter.ReserveN(time.Now(), n).Delay())
 	}
 	return nil
+}
+
+// pause holds up the reader to keep to the rate. Whoever cancels a read sets a
+// deadline, and does not wait for the pause to end.
+func (c *bulkConn) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for !c.hurried.Load() {
+		select {
+		case <-timer.C:
+			return
+		case <-c.hurry:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *bulkConn) setHurried(on bool) {
+	c.hurried.Store(on)
+	select {
+	case c.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// SetDeadline implements net.Conn.
+func (c *bulkConn) SetDeadline(t time.Time) error {
+	c.setHurried(!t.IsZero())
+	return c.Conn.SetDeadline(t)
+}
+
+// Close implements net.Conn.
+func (c *bulkConn) Close() error {
+	c.setHurried(true)
+	return c.Conn.Close()
 }
 
 // remark sets the mark to what the reader wants, and lets the watcher lower it
