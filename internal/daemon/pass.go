@@ -236,13 +236,14 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 			return nil, fmt.Errorf("--map %s=%s: the source has no table %s", name, target, name)
 		}
 	}
+	partOf := families(lists[relation.Source])
 	for _, l := range lists[relation.Source] {
 		target, mapped := o.Map[l.Name]
 		if !mapped {
 			target = l.Name
 		}
 		onTarget[target] = true
-		if s.wants(l, o, used) {
+		if s.wants(l, o, used, partOf) {
 			if other, taken := from[target]; taken {
 				return nil, fmt.Errorf("%s and %s are both compared with %s of the target; leave one out or map it elsewhere", other, l.Name, target)
 			}
@@ -281,7 +282,7 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 }
 
 // wants is wanted, and notes why a relation that one might expect is left out.
-func (s *selection) wants(l snapshot.Listed, o Options, used []bool) bool {
+func (s *selection) wants(l snapshot.Listed, o Options, used []bool, partOf map[relation.Name][]snapshot.Listed) bool {
 	if wanted(l, o, used) {
 		return true
 	}
@@ -292,9 +293,36 @@ func (s *selection) wants(l snapshot.Listed, o Options, used []bool) bool {
 			s.skipped = append(s.skipped, fmt.Sprintf("%s: a %s is compared only when --table names it", l.Name, l.Kind))
 		}
 	} else if slices.ContainsFunc(o.Exclude, func(p relation.Pattern) bool { return p.Match(l.Name) }) {
-		s.skipped = append(s.skipped, fmt.Sprintf("%s: excluded", l.Name))
+		if readWithOthers(l, o, used, partOf) {
+			s.skipped = append(s.skipped, fmt.Sprintf("%s: excluded by name, but its rows are read with its table", l.Name))
+		} else {
+			s.skipped = append(s.skipped, fmt.Sprintf("%s: excluded", l.Name))
+		}
 	}
 	return false
+}
+
+// families returns the parents of each relation that inherits.
+func families(list []snapshot.Listed) map[relation.Name][]snapshot.Listed {
+	byName := make(map[relation.Name]snapshot.Listed, len(list))
+	for _, l := range list {
+		byName[l.Name] = l
+	}
+	partOf := make(map[relation.Name][]snapshot.Listed)
+	for _, l := range list {
+		for _, parent := range l.Parents {
+			partOf[l.Name] = append(partOf[l.Name], byName[parent])
+		}
+	}
+	return partOf
+}
+
+// readWithOthers reports whether a relation's rows are read as another's, of
+// which it is a partition or an heir.
+func readWithOthers(l snapshot.Listed, o Options, used []bool, partOf map[relation.Name][]snapshot.Listed) bool {
+	return slices.ContainsFunc(partOf[l.Name], func(parent snapshot.Listed) bool {
+		return wanted(parent, o, used) || readWithOthers(parent, o, used, partOf)
+	})
 }
 
 // wanted reports whether the options select a relation, and marks the patterns

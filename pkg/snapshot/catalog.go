@@ -16,6 +16,8 @@ type Listed struct {
 	// Part says that the relation's rows are read with another's: a
 	// partition, or an heir with no columns of its own.
 	Part bool
+	// Parents are the relations that it is a partition or an heir of.
+	Parents []relation.Name
 	// Extension owns the relation; empty: none does.
 	Extension string
 	// Temporary relations belong to one session and are never compared.
@@ -29,7 +31,8 @@ const listSQL = `SELECT n.nspname, c.relname, c.relkind,
  coalesce((SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
   WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e'
    AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass LIMIT 1), ''),
- c.relpersistence = 't'
+ c.relpersistence = 't', c.oid,
+ coalesce((SELECT pg_catalog.string_agg(i.inhparent::pg_catalog.text, ' ' ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid), '')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
  AND n.nspname NOT LIKE 'pg\_temp\_%' AND n.nspname NOT LIKE 'pg\_toast\_temp\_%'
@@ -43,11 +46,21 @@ func (db *Database) List(ctx context.Context) ([]Listed, error) {
 		if err != nil {
 			return fmt.Errorf("list tables: %w", err)
 		}
+		byOID := make(map[string]relation.Name, len(rows))
 		for _, r := range rows {
-			list = append(list, Listed{
-				Name: relation.Name{Schema: *r[0], Name: *r[1]}, Kind: relation.Kind((*r[2])[0]),
+			byOID[*r[6]] = relation.Name{Schema: *r[0], Name: *r[1]}
+		}
+		for _, r := range rows {
+			l := Listed{
+				Name: byOID[*r[6]], Kind: relation.Kind((*r[2])[0]),
 				Part: *r[3] == "t", Extension: *r[4], Temporary: *r[5] == "t",
-			})
+			}
+			for _, oid := range strings.Fields(*r[7]) {
+				if parent, ok := byOID[oid]; ok {
+					l.Parents = append(l.Parents, parent)
+				}
+			}
+			list = append(list, l)
 		}
 		return nil
 	})
