@@ -39,6 +39,9 @@ type comparison struct {
 	mu       sync.Mutex // guards what follows, and result's counts, while rows are read again
 	reported lowest[Divergence]
 	settled  int64 // candidates judged in this round
+	// vanished holds, for each side, keys that its scan had found and its
+	// index did not find later.
+	vanished [2]map[string]bool
 }
 
 // fail notes that something was not established.
@@ -79,6 +82,9 @@ func (c *comparison) scan(ctx context.Context) {
 	for _, side := range relation.Sides {
 		c.fail(c.at.reader[side].Unchanged(ctx, c.at.table[side]))
 	}
+	if c.planned.Indexed[0] && c.planned.Indexed[1] {
+		c.trees = [2]*merkle.Tree{} // only a second reading without keys needs them
+	}
 }
 
 // resolve looks the table up on both sides and plans the form. It reports
@@ -96,13 +102,10 @@ func (c *comparison) resolve() bool {
 			c.fail(err)
 		}
 	}
-	switch {
-	case absent[0] && absent[1]:
+	if d, differs := tableDifference(names, absent); differs {
+		c.schema = append(c.schema, d)
+	} else if absent[0] {
 		c.fail(fmt.Errorf("%s exists on neither side", c.result.Name))
-	case absent[relation.Target]:
-		c.schema = append(c.schema, SchemaDifference{Table: names[0], Object: "table", Kind: "missing", Severity: Breaks, Source: names[0].String()})
-	case absent[relation.Source]:
-		c.schema = append(c.schema, SchemaDifference{Table: names[0], Object: "table", Kind: "extra", Severity: Breaks, Target: names[1].String()})
 	}
 	if absent[0] || absent[1] || len(c.incomplete) > 0 {
 		return false
@@ -269,14 +272,14 @@ func (c *comparison) finder(at *pair) *finder {
 func (c *comparison) conclude(started time.Time) Table {
 	t := &c.result
 	n := &t.Divergences
-	n.Explained = c.accounted || c.trees[0] != nil && c.trees[0].Root() == c.trees[1].Root()
+	n.Explained = c.accounted || t.Side[0].Read && t.Side[1].Read && t.Side[0].Root == t.Side[1].Root
 	if n.Volatile > 0 {
 		c.incomplete = append(c.incomplete, c.volatileReason())
 	}
-	var breaks []string
+	var broken []string
 	for i := range c.schema {
 		if c.schema[i].Severity == Breaks {
-			breaks = append(breaks, c.schema[i].Object+" "+schemaVerb(c.schema[i].Kind))
+			broken = append(broken, c.schema[i].Object+" "+schemaVerb(c.schema[i].Kind))
 		}
 	}
 	t.Complete = len(c.incomplete) == 0
@@ -284,8 +287,8 @@ func (c *comparison) conclude(started time.Time) Table {
 	if n.Confirmed() > 0 {
 		reasons = append(reasons, describeCounts(n))
 	}
-	if len(breaks) > 0 {
-		reasons = append(reasons, strings.Join(breaks, ", "))
+	if len(broken) > 0 {
+		reasons = append(reasons, strings.Join(broken, ", "))
 	}
 	switch {
 	case len(reasons) > 0:

@@ -31,10 +31,11 @@ func planLeaves(leaves int, samples [2]relation.Sample) (*leafPlan, error) {
 	keys := slices.Concat(samples[0].Bounds, samples[1].Bounds)
 	slices.SortFunc(keys, func(a, b relation.Bound) int { return bytes.Compare(a.Prefix, b.Prefix) })
 	var err error
-	if len(keys) < leaves { // too few to bound anything: spread by hash alone
+	if len(keys) < leaves/4 || len(keys) == 0 { // too few to bound anything: spread by hash alone
 		plan.Layout, err = merkle.NewLayout(nil, []uint8{ceilLog2(leaves)})
 		return plan, err
 	}
+	leaves = min(leaves, len(keys))
 	var splits []uint8
 	// A range that is one frequent value is split by hash into leaves of its
 	// own; this may add up to more leaves than a table may have, so the aim is

@@ -65,7 +65,11 @@ func (c *comparison) name(ctx context.Context, fresh *pair, confirmed *spool) er
 				return err
 			}
 			for _, d := range batch {
-				c.report(c.divergences(surplusOf(rows[string(d.key)])), d.key)
+				rest := surplusOf(rows[string(d.key)])
+				if len(rest[0])+len(rest[1]) == 0 {
+					return errContradiction
+				}
+				c.report(c.divergences(rest), d.key)
 			}
 			return nil
 		})

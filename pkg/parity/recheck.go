@@ -30,9 +30,8 @@ const (
 //
 // A row is confirmed if the source still holds what it held, the target still
 // holds something else, and the target had the chance to catch up: nothing was
-// written on either side since the pass's snapshots; or replication has
-// applied all that the source's fresh snapshot could see, and the source stood
-// still until the target's was taken; or the window has passed.
+// written on either side since the pass's snapshots; or the window has passed,
+// and neither the target's subscriptions nor a standby are known to be behind.
 //
 // The window alone proves less: the target is read after the source, and may
 // hold a newer row by then. So a row that differs when the window has passed is
@@ -41,6 +40,7 @@ const (
 func (c *comparison) confirm(ctx context.Context) {
 	pending := c.candidates
 	defer func() { pending.close() }()
+	defer func() { c.fail(c.checkVanished(ctx)) }()
 	w := window{subscriptions: c.subscriptions}
 	for pause := firstPause; pending.count > 0; pause = min(2*pause, maxPause) {
 		rest, final, err := c.round(ctx, pending, &w, pause)
@@ -77,6 +77,8 @@ type window struct {
 	late  int       // readings that began after its end
 	// subscriptions are those of the target when it was last read.
 	subscriptions []relation.Subscription
+	// received is what each standby had received then, and must replay.
+	received [2]relation.LSN
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -119,25 +121,27 @@ func (c *comparison) round(ctx context.Context, pending *spool, w *window, pause
 		return nil, false, err
 	}
 	w.subscriptions = replication[relation.Target].Subscriptions
-	proven := c.quiet(&fresh, replication)
-	if lag == caughtUp {
-		// The target may already hold what was written since the source's
-		// snapshot. But no commit was, if not a byte was.
-		proven = replication[relation.Source].Position == fresh.reader[relation.Source].Moment().Before
-	}
+	judge := judgement{quiet: c.quiet(&fresh, replication)}
 	now := time.Now()
 	if w.began.IsZero() {
 		w.began = now
-	}
-	judge := judgement{proven: proven}
-	final = proven
-	if now.Sub(w.began) >= c.recheck {
-		w.late++
-		judge.late = lag != behind
-		final = final || w.late > 1 || lag == behind
-		if lag == behind && !proven {
-			c.unsettled = "could not be settled: replication to the target is behind"
+		for side, r := range replication {
+			if r.Replay != nil {
+				w.received[side] = r.Replay.Received
+			}
 		}
+	}
+	final = judge.quiet
+	if now.Sub(w.began) >= c.recheck && !final {
+		w.late++
+		if lag == behind {
+			c.unsettled = "could not be settled: replication to the target is behind"
+		} else if side, frozen := w.frozen(replication); frozen {
+			c.unsettled = fmt.Sprintf("could not be settled: the %s is a standby whose replay is paused, behind, or without its primary", side)
+		} else {
+			judge.late = true
+		}
+		final = w.late > 1 || !judge.late
 	}
 	rest = newSpool(c.spill.limit, c.spill.dir)
 	if err := c.reread(ctx, &fresh, pending, rest, judge); err != nil {
@@ -149,8 +153,20 @@ func (c *comparison) round(ctx context.Context, pending *spool, w *window, pause
 
 // judgement is what a round may conclude.
 type judgement struct {
-	proven bool // whatever differs is confirmed
-	late   bool // the window has passed, and the target is not known to be behind
+	quiet bool // neither side was written: whatever differs is confirmed
+	late  bool // the window has passed, and the target is not known to be behind
+}
+
+// frozen reports whether a side is a standby that has not replayed all that it
+// had received when rows were first read again: it shows an old state, and the
+// other side may be right.
+func (w *window) frozen(replication [2]relation.Replication) (side relation.Side, frozen bool) {
+	for _, side := range relation.Sides {
+		if r := replication[side].Replay; r != nil && (r.Paused || !r.Receiving || r.Replayed < w.received[side]) {
+			return side, true
+		}
+	}
+	return 0, false
 }
 
 // reopenBoth takes fresh snapshots, the source's before the target's, and in
@@ -205,6 +221,9 @@ func (c *comparison) quiet(fresh *pair, replication [2]relation.Replication) boo
 			return false
 		}
 	}
+	if replication[0].Unknown || replication[1].Unknown {
+		return false
+	}
 	subscribed := slices.ContainsFunc(replication[relation.Target].Subscriptions, func(s relation.Subscription) bool { return s.Enabled })
 	return len(replication[relation.Source].Slots) == 0 && !subscribed
 }
@@ -239,6 +258,9 @@ func awaitReplication(ctx context.Context, source Reader, subscriptions []relati
 		r, err := source.Replication(ctx)
 		if err != nil {
 			return unknownLag, err
+		}
+		if r.Unknown {
+			return unknownLag, nil
 		}
 		state := lagOf(subscriptions, r.Slots, source.Moment().LSN)
 		if state != behind || time.Now().After(deadline) {
@@ -415,6 +437,11 @@ func runsOf(rows []freshRow) []run {
 
 // settle judges one candidate by what was read again.
 func (c *comparison) settle(d *difference, read *freshRows, rest *spool, judge judgement) error {
+	for _, side := range relation.Sides {
+		if len(d.surplus[side]) > 0 && len(read[side]) == 0 && !judge.quiet {
+			c.noteVanished(side, d.key)
+		}
+	}
 	rows := surplusOf(read)
 	now := &difference{key: d.key, surplus: [2][]run{runsOf(rows[0]), runsOf(rows[1])}, version: versionOf(read[relation.Source])}
 	keep, err := c.weigh(d, now, rest, judge)
@@ -431,19 +458,29 @@ func (c *comparison) weigh(was, now *difference, rest *spool, judge judgement) (
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settled++
+	if judge.quiet && !sameSurplus(was, now) {
+		return false, errContradiction
+	}
 	if now.empty() {
 		c.result.Divergences.Healed++
 		return false, nil
 	}
 	changed := was.changed || !slices.Equal(was.surplus[relation.Source], now.surplus[relation.Source]) ||
 		was.version != 0 && was.version != now.version
-	if judge.proven || judge.late && was.suspect && !changed {
+	if judge.quiet || judge.late && was.suspect && !changed {
 		c.result.Divergences.add(now, c.keyless())
 		return true, nil
 	}
 	c.settled--
 	now.changed, now.suspect = changed, judge.late && !changed
 	return false, rest.append(now.appendTo(nil))
+}
+
+// errContradiction says that two readings of rows that nobody wrote differ.
+var errContradiction = errors.New("rows that nobody wrote were not the same when read again: an index may not find all rows (check with amcheck, then REINDEX), or bytes were damaged on the way")
+
+func sameSurplus(a, b *difference) bool {
+	return slices.Equal(a.surplus[0], b.surplus[0]) && slices.Equal(a.surplus[1], b.surplus[1])
 }
 
 // add counts a confirmed difference.

@@ -8,9 +8,8 @@ type LSN uint64
 // Moment says when, in a server's own terms, a snapshot was taken.
 type Moment struct {
 	TakenAt time.Time
-	LSN     LSN // when the snapshot had been taken
+	LSN     LSN
 	LSNText string
-	Before  LSN // before it was; 0 on a standby
 	// Visible is the text of pg_current_snapshot: equal texts on one primary
 	// see equal data.
 	Visible string
@@ -18,14 +17,24 @@ type Moment struct {
 	Writing bool
 }
 
-// Replication is what a side tells about logical replication into or out of it.
+// Replication is what a side tells about replication into or out of it.
 type Replication struct {
+	// Unknown says that the role may not see what follows.
+	Unknown bool
 	// Subscriptions of this database, on the receiving side.
 	Subscriptions []Subscription
 	// Slots are the logical slots of this server and how far each is confirmed.
 	Slots map[string]LSN
-	// Position is where this server's log ends now; 0 on a standby.
-	Position LSN
+	// Replay is how far a standby is; nil on a primary.
+	Replay *Replay
+}
+
+// Replay is how far a standby has followed its primary.
+type Replay struct {
+	Paused    bool
+	Receiving bool // a process receives the primary's log
+	Received  LSN
+	Replayed  LSN
 }
 
 // Subscription is a logical subscription of a database.

@@ -271,24 +271,13 @@ func (s *session) queryOne(ctx context.Context, sql string) ([]string, error) {
 	return values, nil
 }
 
-// position returns where the server's log ends now; 0 on a standby.
-func (s *session) position(ctx context.Context) (relation.LSN, error) {
-	if s.db.server.Standby {
-		return 0, nil
-	}
-	v, err := s.queryOne(ctx, "SELECT pg_catalog.pg_current_wal_insert_lsn()")
-	if err != nil {
-		return 0, fmt.Errorf("read the position in the log: %w", err)
-	}
-	return parseLSN(v[0])
-}
-
 // errIncomplete says that a stream ended without proof that it was whole.
 var errIncomplete = errors.New("the stream of rows ended before it was complete")
 
-// copy writes the query's rows in COPY binary format to stream. It returns without error only if the trailer was seen, the command
-// completed, and the server's row count equals the rows parsed. bytes is how
-// much is expected, roughly.
+// copy writes the query's rows in COPY binary format to stream. It returns
+// without error only if the trailer was seen, the command completed, and the
+// server's row count equals the rows parsed. bytes is how much is expected,
+// roughly.
 func (s *session) copy(ctx context.Context, query string, bytes int64, stream *rowhash.Stream) error {
 	s.bulk.bulk.Store(bytes >= bulkBytes)
 	tag, err := s.conn.CopyTo(ctx, stream, "COPY ("+query+") TO STDOUT (FORMAT binary)")

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,9 +55,6 @@ func (s *Snapshot) start(ctx context.Context, names []relation.Name) error {
 	lockable, err := s.db.lockTargets(ctx, s.holder, names)
 	if err != nil {
 		return fmt.Errorf("list tables: %w", err)
-	}
-	if s.moment.Before, err = s.holder.position(ctx); err != nil {
-		return err
 	}
 	if err := s.holder.exec(ctx, s.db.begin("")); err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -312,35 +310,90 @@ func (s *Snapshot) filenodes(ctx context.Context, oids []string, locked bool) (r
 	return rows, err
 }
 
-// Replication tells what the database knows of logical replication now.
+// Replication tells what the database knows of replication now.
 func (s *Snapshot) Replication(ctx context.Context) (relation.Replication, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var r relation.Replication
-	rows, err := s.holder.query(ctx, `SELECT s.subname, coalesce(s.subslotname, ''), s.subenabled,
- NOT EXISTS (SELECT 1 FROM pg_subscription_rel r WHERE r.srsubid = s.oid AND r.srsubstate <> 'r')
+	if s.holder == nil {
+		return r, ErrClosed
+	}
+	// The first of these needs a privilege that not every role has.
+	err := s.holder.savepoint(ctx, func() error { return s.holder.subscriptions(ctx, &r) })
+	if hasCode(err, codeInsufficientPrivilege) {
+		r.Unknown = true
+	} else if err != nil {
+		return r, err
+	}
+	if s.db.server.Standby {
+		return r, s.holder.replay(ctx, &r)
+	}
+	return r, nil
+}
+
+// savepoint runs f so that a statement of it that fails does not abort the
+// transaction.
+func (s *session) savepoint(ctx context.Context, f func() error) error {
+	if err := s.exec(ctx, "SAVEPOINT f"); err != nil {
+		return err
+	}
+	err := f()
+	if s.conn.IsClosed() {
+		return err
+	}
+	end := "RELEASE SAVEPOINT f"
+	if err != nil {
+		end = "ROLLBACK TO SAVEPOINT f; RELEASE SAVEPOINT f"
+	}
+	return errors.Join(err, s.exec(ctx, end))
+}
+
+// subscriptions reads what concerns logical replication. The rows of
+// pg_subscription_rel are found by way of pg_stat_subscription, since before
+// version 14 pg_subscription keeps its oid to itself.
+func (s *session) subscriptions(ctx context.Context, r *relation.Replication) error {
+	rows, err := s.query(ctx, `SELECT s.subname, coalesce(s.subslotname, ''), s.subenabled,
+ NOT EXISTS (SELECT 1 FROM pg_subscription_rel r JOIN pg_stat_subscription t ON t.subid = r.srsubid
+  WHERE t.subname = s.subname AND r.srsubstate <> 'r')
  FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()`)
 	if err != nil {
-		return r, fmt.Errorf("list subscriptions: %w", err)
+		return fmt.Errorf("list subscriptions: %w", err)
 	}
 	for _, row := range rows {
 		r.Subscriptions = append(r.Subscriptions, relation.Subscription{
 			Name: *row[0], Slot: *row[1], Enabled: *row[2] == "t", Synced: *row[3] == "t",
 		})
 	}
-	rows, err = s.holder.query(ctx, `SELECT slot_name, coalesce(confirmed_flush_lsn::text, '0/0')
+	rows, err = s.query(ctx, `SELECT slot_name, coalesce(confirmed_flush_lsn::text, '0/0')
  FROM pg_replication_slots WHERE slot_type = 'logical'`)
 	if err != nil {
-		return r, fmt.Errorf("list replication slots: %w", err)
+		return fmt.Errorf("list replication slots: %w", err)
 	}
 	r.Slots = make(map[string]relation.LSN, len(rows))
 	for _, row := range rows {
 		if r.Slots[*row[0]], err = parseLSN(*row[1]); err != nil {
-			return r, err
+			return err
 		}
 	}
-	r.Position, err = s.holder.position(ctx)
-	return r, err
+	return nil
+}
+
+// replay reads how far a standby is.
+func (s *session) replay(ctx context.Context, r *relation.Replication) error {
+	v, err := s.queryOne(ctx, `SELECT pg_is_wal_replay_paused(), EXISTS (SELECT 1 FROM pg_stat_wal_receiver),
+ coalesce(pg_last_wal_receive_lsn()::text, '0/0'), coalesce(pg_last_wal_replay_lsn()::text, '0/0')`)
+	if err != nil {
+		return fmt.Errorf("read how far the standby is: %w", err)
+	}
+	p := &relation.Replay{Paused: v[0] == "t", Receiving: v[1] == "t"}
+	if p.Received, err = parseLSN(v[2]); err != nil {
+		return err
+	}
+	if p.Replayed, err = parseLSN(v[3]); err != nil {
+		return err
+	}
+	r.Replay = p
+	return nil
 }
 
 // LargeObjects reports whether the database holds large objects, which live
