@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -495,10 +496,10 @@ func TestNobodyWaitsWhenQuiet(t *testing.T) {
 			"INSERT INTO quiet SELECT i, 'v' FROM generate_series(1, 1000) AS i", "CREATE TABLE keyless (v int)")
 	}
 	pgtest.Exec(t, dsn[1], "DELETE FROM quiet WHERE id = 3", "UPDATE quiet SET v = 'w' WHERE id = 4", "INSERT INTO keyless VALUES (1)")
-	var waits int
+	var waits atomic.Int64 // two tables are read at once
 	count := &events{stage: func(_, stage string) {
 		if strings.Contains(stage, "again in") {
-			waits++
+			waits.Add(1)
 		}
 	}}
 	o := Options{DSN: dsn, Workers: 2, Recheck: endless, Observer: count}
@@ -516,8 +517,8 @@ func TestNobodyWaitsWhenQuiet(t *testing.T) {
 		c.exec("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM quiet")
 		want(t, bounded(t, o))
 	})
-	if waits > 0 {
-		t.Errorf("%d waits on quiet servers", waits)
+	if waits.Load() > 0 {
+		t.Errorf("%d waits on quiet servers", waits.Load())
 	}
 	// Whoever may still commit could mend what differs.
 	o.Recheck = time.Second
@@ -526,18 +527,18 @@ func TestNobodyWaitsWhenQuiet(t *testing.T) {
 			c := newClient(t, dsn[side])
 			defer c.close()
 			c.exec("BEGIN; SELECT txid_current()")
-			waits = 0
+			waits.Store(0)
 			want(t, bounded(t, o))
-			if waits == 0 {
+			if waits.Load() == 0 {
 				t.Error("nobody waited for a transaction that may commit")
 			}
 		})
 		t.Run("a transaction is prepared on the "+s.String(), func(t *testing.T) {
 			pgtest.Exec(t, dsn[side], "BEGIN; INSERT INTO quiet VALUES (-1); PREPARE TRANSACTION 'p'")
 			defer pgtest.Exec(t, dsn[side], "ROLLBACK PREPARED 'p'")
-			waits = 0
+			waits.Store(0)
 			want(t, bounded(t, o))
-			if waits == 0 {
+			if waits.Load() == 0 {
 				t.Error("nobody waited for a transaction that may commit")
 			}
 		})

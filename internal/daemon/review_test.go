@@ -58,8 +58,15 @@ func TestReviewLockBudget(t *testing.T) {
 	if p.Verdict != parity.Incomplete || !strings.Contains(p.Reason, want) {
 		t.Errorf("%s: %s; want that %s", p.Verdict, p.Reason, want)
 	}
+	plan, err := Plan(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Problems) != 1 || plan.Problems[0] != want || plan.Locks[relation.Source].Needed <= plan.Locks[relation.Source].Available {
+		t.Errorf("plan: problems %q, locks %+v", plan.Problems, plan.Locks)
+	}
 	db := open(t, dsn[0], 2)
-	_, err := db.Open(t.Context(), relation.Target, []relation.Name{{Schema: "public", Name: "big"}})
+	_, err = db.Open(t.Context(), relation.Target, []relation.Name{{Schema: "public", Name: "big"}})
 	var refused *relation.LockBudgetError
 	if !errors.As(err, &refused) || refused.Side != relation.Target || refused.Budget != (relation.LockBudget{Needed: 115, Available: 100}) {
 		t.Errorf("opened with %v, want that it lacks locks", err)

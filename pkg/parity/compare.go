@@ -49,7 +49,7 @@ func (c *comparison) fail(err error) {
 	if err == nil {
 		return
 	}
-	text := err.Error()
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	if errors.Is(err, context.Canceled) {
 		text = "interrupted"
 	} else if errors.Is(err, context.DeadlineExceeded) {

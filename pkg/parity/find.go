@@ -2,7 +2,7 @@ package parity
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"hash/maphash"
 	"sync"
 
@@ -309,4 +309,4 @@ func keyWidth(t *relation.Type) int {
 	return 44
 }
 
-var errUnexplained = fmt.Errorf("the rows found do not account for the whole difference")
+var errUnexplained = errors.New("the rows found do not account for the whole difference")

@@ -62,7 +62,7 @@ func MakePlan(ctx context.Context, config Config) (*Plan, error) {
 	r := newRunner(config)
 	p := &planner{runner: r, plan: &Plan{Notes: slices.Clone(config.Notes), Skipped: config.Skipped}}
 	defer p.at.close()
-	if err := r.openBoth(ctx, &p.at, r.names()); err != nil {
+	if err := p.openAll(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.inspect(ctx, &p.at); err != nil {
@@ -71,7 +71,12 @@ func MakePlan(ctx context.Context, config Config) (*Plan, error) {
 	p.plan.Problems = append(p.plan.Problems, p.trouble...)
 	for _, side := range relation.Sides {
 		p.plan.Server[side] = sideInfo(p.at.reader[side])
-		p.plan.Locks[side] = p.at.reader[side].Locks()
+		if !p.overBudget {
+			p.plan.Locks[side] = p.at.reader[side].Locks()
+		}
+	}
+	if p.overBudget {
+		return p.plan, nil // the tables cannot be looked at together
 	}
 	for _, names := range config.Tables {
 		if err := p.addTable(ctx, names); err != nil {
@@ -93,6 +98,23 @@ type planner struct {
 	// largest is the table whose reading is sampled.
 	largest *comparison
 	bytes   [2]int64
+	// overBudget says that the tables take more locks than a server can spare.
+	overBudget bool
+}
+
+// openAll takes a snapshot for all tables, or for none if that takes more locks
+// than a server can spare, which is what a plan is there to tell.
+func (p *planner) openAll(ctx context.Context) error {
+	err := p.openBoth(ctx, &p.at, p.names())
+	var budget *relation.LockBudgetError
+	if !errors.As(err, &budget) {
+		return err
+	}
+	p.at.close()
+	p.overBudget = true
+	p.plan.Locks[budget.Side] = budget.Budget
+	p.plan.Problems = append(p.plan.Problems, budget.Error())
+	return p.openBoth(ctx, &p.at, [2][]relation.Name{})
 }
 
 func (p *planner) addTable(ctx context.Context, names Tables) error {

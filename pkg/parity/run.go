@@ -157,7 +157,8 @@ func describeTrouble(ctx context.Context, err error) string {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return "interrupted"
 	}
-	return err.Error()
+	// A joined error has a line for each side.
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
 func (r *runner) compare(ctx context.Context) error {
