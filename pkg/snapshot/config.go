@@ -103,7 +103,9 @@ func (c Config) parse() (*pgconn.Config, error) {
 	if pc.RuntimeParams["application_name"] == "" {
 		pc.RuntimeParams["application_name"] = "verifierd"
 	}
-	// Session settings would outlive us behind a pooler, and a pooler refuses
+	// Names are read before the first transaction, whose settings are ours.
+	pc.RuntimeParams["client_encoding"] = "UTF8"
+	// Other session settings would outlive us behind a pooler, and a pooler refuses
 	// the options parameter; everything is set in the transaction instead.
 	return pc, nil
 }

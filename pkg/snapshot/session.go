@@ -44,10 +44,10 @@ var pinned = []setting{
 	{name: "extra_float_digits", value: "1"},
 	{name: "lc_monetary", value: "C"},
 	{name: "xmloption", value: "content"},
+	{name: "quote_all_identifiers", value: "off"}, // before search_path, whose value it changes
 	{name: "search_path", value: "pg_catalog"},
 	{name: "row_security", value: "off"}, // row-level security hides rows silently otherwise
 	{name: "client_encoding", value: "UTF8"},
-	{name: "quote_all_identifiers", value: "off"},
 	{name: "array_nulls", value: "on"},
 	{name: "enable_tidscan", value: "on"},
 	{name: "enable_seqscan", value: "on"},
