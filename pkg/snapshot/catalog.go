@@ -474,12 +474,22 @@ func sharedIndexes(t *relation.Table, byRelation map[uint32][]*indexRow) []relat
 }
 
 // loadSizes asks for the sizes of the relations that can be read; pg_class
-// only has what the last VACUUM or ANALYZE saw.
+// only has what the last VACUUM or ANALYZE saw. To ask waits for a relation's
+// lock: those that could not be locked are left out.
 func (l *loader) loadSizes(ctx context.Context, _ []relation.Name) error {
-	if len(l.oids) == 0 {
+	var oids []string
+	for _, t := range l.byOID {
+		if l.broken[t.Name] != nil {
+			continue
+		}
+		for i := range t.Members {
+			oids = append(oids, fmt.Sprint(t.Members[i].OID))
+		}
+	}
+	if len(oids) == 0 {
 		return nil
 	}
-	rows, err := l.holder.query(ctx, "SELECT oid, coalesce(pg_relation_size(oid), 0) FROM unnest("+l.oidList()+") AS oid")
+	rows, err := l.holder.query(ctx, "SELECT oid, coalesce(pg_relation_size(oid), 0) FROM unnest(ARRAY["+strings.Join(oids, ",")+"]::oid[]) AS oid")
 	if err != nil {
 		return err
 	}

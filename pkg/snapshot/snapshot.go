@@ -72,8 +72,8 @@ func (s *Snapshot) start(ctx context.Context, names []relation.Name) error {
 	if err := s.loadCatalog(ctx, names); err != nil {
 		return fmt.Errorf("read catalog: %w", err)
 	}
-	for name, members := range lockable {
-		s.checkLocked(name, members)
+	for name := range s.tables {
+		s.checkLocked(name, lockable[name])
 	}
 	return nil
 }
