@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -31,6 +34,34 @@ func (e *TableError) Error() string {
 }
 
 func (e *TableError) Unwrap() error { return e.Err }
+
+// explainConnect adds what to do about a connection that was not made.
+func explainConnect(ctx context.Context, err error) error {
+	var pg *pgconn.PgError
+	var dns *net.DNSError
+	hint := ""
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case errors.As(err, &pg):
+		hint = map[string]string{
+			"28P01": "check the user and the password",
+			"28000": "check the user, and pg_hba.conf on the server",
+			"3D000": "check the name of the database",
+			"53300": "use fewer workers, or raise max_connections",
+		}[pg.Code]
+	case errors.As(err, &dns):
+		hint = "check the host"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = "check the host and the port, and that the server runs and listens there"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		hint = "check the host, the port and the firewalls between"
+	}
+	if hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, hint)
+}
 
 // SQLSTATE codes that get an explanation of their own.
 const (

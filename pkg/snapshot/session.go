@@ -109,7 +109,7 @@ func (db *Database) connect(ctx context.Context) (*session, error) {
 		if s.bulk != nil {
 			db.watcher.remove(s.bulk)
 		}
-		return nil, err
+		return nil, explainConnect(ctx, err)
 	}
 	connected = true
 	s.conn = conn
