@@ -184,6 +184,9 @@ func (r *runner) compare(ctx context.Context) error {
 		return err
 	}
 	r.start(&all)
+	if r.config.PerTable {
+		all.close() // it has been looked at; each table has its own
+	}
 	r.compareAll(ctx, &all)
 	return ctx.Err()
 }
