@@ -117,7 +117,8 @@ func explainCode(pg *pgconn.PgError) string {
 	case codeBadEncoding, codeUntranslatable:
 		return "the table holds text that is not valid in its encoding or cannot be converted to UTF8"
 	}
-	if strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") {
+	switch pg.Code[:min(2, len(pg.Code))] {
+	case "22", "23", "38", "39", "P0": // of data, and what functions raise
 		return fmt.Sprintf("the server reported a data error (SQLSTATE %s)", pg.Code)
 	}
 	return fmt.Sprintf("%s (SQLSTATE %s)", pg.Message, pg.Code)

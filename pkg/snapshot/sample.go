@@ -57,8 +57,9 @@ func interpolate(values []int64, f float64) int64 {
 	at := f * float64(len(values)-1)
 	i := int(at)
 	lo, hi := values[i], values[i+1]
-	// The difference may not fit an int64.
-	return lo + int64((at-float64(i))*(float64(hi)-float64(lo)))
+	// The difference may not fit an int64, nor a float64 exactly.
+	width := uint64(hi) - uint64(lo)
+	return int64(uint64(lo) + min(width, uint64((at-float64(i))*float64(width))))
 }
 
 func integerWidth(t *relation.Type) int {
