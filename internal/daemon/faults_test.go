@@ -443,7 +443,7 @@ func TestServerGoesAway(t *testing.T) {
 		if err := srv.Pause(); err != nil {
 			t.Fatal(err)
 		}
-		defer srv.Resume()
+		defer func() { _ = srv.Resume() }()
 		p := bounded(t, Options{DSN: dsn, Workers: 2, StallTimeout: time.Second})
 		wantVerdict(t, p, parity.Incomplete, "connect to the target")
 	})

@@ -58,10 +58,8 @@ func TestTailArrives(t *testing.T) {
 	client, server := loopback(t)
 	b := watchedConn(t, client, nil, time.Minute)
 	b.bulk.Store(true)
-	var sent []byte
 	for i, size := range []int{1, lowWater - 1, 3, lowWater, lowWater + 1, 10, 2*readBuffer + 7, 1} {
 		piece := bytes.Repeat([]byte{byte('a' + i)}, size)
-		sent = append(sent, piece...)
 		if err := client.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil { // to fail rather than hang
 			t.Fatal(err)
 		}

@@ -123,8 +123,13 @@ func TestInterpolate(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
 	histograms := [][]int64{
-		{math.MinInt64, math.MaxInt64}, {math.MinInt64, 0, math.MaxInt64}, {math.MaxInt64 - 1, math.MaxInt64},
-		{1<<62 - 1, 1<<62 + 513}, {-1, 0, 1}, {math.MinInt32, math.MaxInt32}, {7, 7, 7},
+		{math.MinInt64, math.MaxInt64},
+		{math.MinInt64, 0, math.MaxInt64},
+		{math.MaxInt64 - 1, math.MaxInt64},
+		{1<<62 - 1, 1<<62 + 513},
+		{-1, 0, 1},
+		{math.MinInt32, math.MaxInt32},
+		{7, 7, 7},
 	}
 	for range 2000 {
 		h := make([]int64, 2+r.IntN(100))
