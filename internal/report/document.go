@@ -62,6 +62,7 @@ type documentTable struct {
 	Complete    bool              `json:"complete"`
 	Reason      string            `json:"reason"`
 	Key         []string          `json:"key"`
+	Uncompared  []string          `json:"uncompared,omitempty"` // columns
 	Source      documentTableSide `json:"source"`
 	Target      documentTableSide `json:"target"`
 	Divergences documentCounts    `json:"divergences"`
@@ -237,6 +238,7 @@ func newTableHead(t *parity.Table) documentTable {
 		Complete:    t.Complete,
 		Reason:      t.Reason,
 		Key:         list(t.Key),
+		Uncompared:  t.Uncompared,
 		Source:      documentTableSide(t.Side[relation.Source]),
 		Target:      documentTableSide(t.Side[relation.Target]),
 		Divergences: documentCounts{c.Missing, c.Extra, c.Mismatched, c.Healed, c.Volatile, c.Explained, c.Truncated},

@@ -139,9 +139,13 @@ func asides(t *parity.Table) []string {
 	var out []string
 	c := &t.Divergences
 	if c.Confirmed() > 0 {
-		if c.Explained {
+		switch {
+		case c.Explained && len(t.Uncompared) > 0:
+			out = append(out, "The divergences account for the whole difference between the columns that both sides have; "+
+				text.Plural(int64(len(t.Uncompared)), "column was", "columns were")+" not compared.")
+		case c.Explained:
 			out = append(out, "The divergences account for the whole difference between the two sides: there are no others.")
-		} else {
+		default:
 			out = append(out, "The divergences do not account for the whole difference between the two sides: there may be others.")
 		}
 	}

@@ -114,6 +114,7 @@ func (c *comparison) resolve() bool {
 	c.schema = append(c.schema, c.planned.differences...)
 	c.incomplete = append(c.incomplete, c.planned.gaps...)
 	c.result.Notes = append(c.result.Notes, c.planned.notes...)
+	c.result.Uncompared = c.planned.uncompared
 	c.result.Key = c.planned.keyNames(relation.Source)
 	if c.moneyDiffers() {
 		c.result.Notes = append(c.result.Notes, "money is compared as a number; lc_monetary differs, so it may mean other amounts")

@@ -16,6 +16,8 @@ type plannedForm struct {
 	// gaps say what cannot be compared at all: they make the table incomplete.
 	gaps  []string
 	notes []string
+	// uncompared are the columns of the source that are not in the form.
+	uncompared []string
 }
 
 // planForm matches the columns of two tables by name, in the source's order,
@@ -24,7 +26,11 @@ func planForm(source, target *relation.Table, encodings [2]string) *plannedForm 
 	p := &plannedForm{}
 	p.Table = [2]relation.Name{source.Name, target.Name}
 	for i := range source.Columns {
-		p.addColumn(&source.Columns[i], target.Column(source.Columns[i].Name), encodings)
+		c, fields := &source.Columns[i], len(p.Fields)
+		p.addColumn(c, target.Column(c.Name), encodings)
+		if len(p.Fields) == fields {
+			p.uncompared = append(p.uncompared, c.Name)
+		}
 	}
 	for i := range target.Columns {
 		if c := &target.Columns[i]; source.Column(c.Name) == nil {

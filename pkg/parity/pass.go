@@ -90,6 +90,7 @@ type Table struct {
 	Complete    bool
 	Reason      string   // never empty
 	Key         []string // empty: keyless
+	Uncompared  []string // columns of the source that have nothing to be compared with
 	Side        [2]TableSide
 	Divergences Counts
 	// Rows holds the confirmed divergences, at most as many as asked for;

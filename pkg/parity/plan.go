@@ -123,8 +123,8 @@ func (p *planner) addTable(ctx context.Context, names Tables) error {
 	t := PlannedTable{Name: names.Source, TargetName: names.Target, Side: [2]PlannedSide{{Rows: -1}, {Rows: -1}}}
 	readable := c.resolve()
 	t.Problems = append(t.Problems, c.incomplete...)
-	for _, d := range c.schema {
-		t.Notes = append(t.Notes, fmt.Sprintf("%s %s", d.Object, schemaVerb(d.Kind)))
+	for i := range c.schema {
+		t.Notes = append(t.Notes, describeDifference(&c.schema[i]))
 	}
 	t.Notes = append(t.Notes, c.result.Notes...)
 	if c.at.table[relation.Source] != nil {
@@ -147,6 +147,21 @@ func (p *planner) addTable(ctx context.Context, names Tables) error {
 	}
 	p.plan.Tables = append(p.plan.Tables, t)
 	return nil
+}
+
+// describeDifference says what a difference in definition makes of a pass.
+func describeDifference(d *SchemaDifference) string {
+	text := d.Object + " " + schemaVerb(d.Kind)
+	switch d.Kind {
+	case "missing":
+		text += " on the target"
+	case "extra":
+		text = d.Object + " exists on the target only"
+	}
+	if breaks(*d) {
+		text += ": the pass would be diverged"
+	}
+	return text
 }
 
 func (p *planner) size(c *comparison) int64 { return c.at.table[0].Bytes() + c.at.table[1].Bytes() }
