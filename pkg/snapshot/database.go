@@ -142,21 +142,38 @@ func (db *Database) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkIdentity(ctx); err != nil {
+	if err := s.unhurried(ctx, func() error { return s.checkIdentity(ctx) }); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// once runs f on a connection of its own.
+// once runs f on a connection of its own, in a transaction.
 func (db *Database) once(ctx context.Context, f func(*session) error) error {
 	s, err := db.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	return f(s)
+	return s.unhurried(ctx, func() error { return f(s) })
+}
+
+// unhurried runs f in a short transaction of its own, which the time limits
+// that the role or the database may have do not end.
+func (s *session) unhurried(ctx context.Context, f func() error) error {
+	begin := "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY; SET LOCAL client_encoding = 'UTF8';" +
+		"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+	if s.db.server.Number >= 170000 {
+		begin += "; SET LOCAL transaction_timeout = 0"
+	}
+	if err := s.exec(ctx, begin); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return err // the caller closes the connection
+	}
+	return s.exec(ctx, "COMMIT")
 }
 
 // withWorker runs f on a reading connection that sees snap. It waits for a
@@ -235,9 +252,6 @@ func SameInstance(ctx context.Context, a, b *Database) (same bool, err error) {
 	err = a.once(ctx, func(locker *session) error {
 		// The transaction's lock, since a session's would leak to the next
 		// client of a pooler.
-		if err := locker.exec(ctx, "BEGIN READ ONLY"); err != nil {
-			return err
-		}
 		if _, err := locker.query(ctx, fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", key[0], key[1])); err != nil {
 			return err
 		}

@@ -52,7 +52,11 @@ func (s *Snapshot) start(ctx context.Context, names []relation.Name) error {
 	// What to lock must be known before the transaction's first query: an
 	// MVCC snapshot does not protect from TRUNCATE or a rewriting ALTER, both
 	// of which then read as no rows; so the locks come first.
-	lockable, err := s.db.lockTargets(ctx, s.holder, names)
+	var lockable map[relation.Name][]lockTarget
+	err := s.holder.unhurried(ctx, func() (err error) {
+		lockable, err = s.db.lockTargets(ctx, s.holder, names)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("list tables: %w", err)
 	}
