@@ -43,6 +43,17 @@ func bothExec(t *testing.T, dsn [2]string, sql ...string) {
 	}
 }
 
+// alongside lets a test that mostly waits run beside another one. Servers apply
+// only a few subscriptions at a time.
+func alongside(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	waiting <- struct{}{}
+	t.Cleanup(func() { <-waiting })
+}
+
+var waiting = make(chan struct{}, 2)
+
 // bounded verifies, and fails the test if the pass does not end by itself.
 func bounded(t *testing.T, o Options) *parity.Pass {
 	t.Helper()
@@ -234,6 +245,7 @@ func churn(n int) func(run func(string) error, i int) error {
 // TestReplicationUnderWrites reads while the source is written all the time and
 // a subscription follows: rows differ all the time, and none is divergent.
 func TestReplicationUnderWrites(t *testing.T) {
+	alongside(t)
 	dsn := dsnPair(t)
 	const n = 20000
 	accounts(t, dsn, n)
@@ -259,12 +271,14 @@ func TestReplicationUnderWrites(t *testing.T) {
 // flags that have two values only, and rows that come and go. At each reading
 // the target, which is read later, may hold another version than the source.
 func TestReplicationOfBusyRows(t *testing.T) {
+	t.Parallel()
 	for name, statement := range map[string]string{
 		"counter": "UPDATE busy SET n = n + 1 WHERE id <= 10",
 		"flag":    "UPDATE busy SET n = 1 - n WHERE id <= 10",
 		"queue":   "BEGIN; DELETE FROM busy WHERE id <= 10; COMMIT; BEGIN; INSERT INTO busy SELECT i, 1 FROM generate_series(1, 10) AS i; COMMIT",
 	} {
 		t.Run(name, func(t *testing.T) {
+			alongside(t)
 			dsn := dsnPair(t)
 			bothExec(t, dsn, "CREATE TABLE busy (id int PRIMARY KEY, n int)")
 			pgtest.Exec(t, dsn[0], "INSERT INTO busy SELECT i, 1 FROM generate_series(1, 1000) AS i")
@@ -289,7 +303,9 @@ func TestReplicationOfBusyRows(t *testing.T) {
 
 // TestReplicationStalled holds up replication for five seconds of the pass.
 func TestReplicationStalled(t *testing.T) {
+	t.Parallel()
 	t.Run("apply waits for a lock", func(t *testing.T) {
+		alongside(t)
 		dsn := dsnPair(t)
 		accounts(t, dsn, 5000)
 		replicate(t, dsn)
@@ -308,6 +324,7 @@ func TestReplicationStalled(t *testing.T) {
 		}
 	})
 	t.Run("disabled", func(t *testing.T) {
+		alongside(t)
 		dsn := dsnPair(t)
 		accounts(t, dsn, 5000)
 		name := replicate(t, dsn)
@@ -321,6 +338,7 @@ func TestReplicationStalled(t *testing.T) {
 		wantVerdict(t, p, parity.Match, "at one snapshot")
 	})
 	t.Run("and the source is busy", func(t *testing.T) {
+		alongside(t)
 		dsn := dsnPair(t)
 		accounts(t, dsn, 500)
 		replicate(t, dsn)
@@ -346,7 +364,9 @@ func TestReplicationStalled(t *testing.T) {
 
 // TestReplicationBehind never lets the target catch up: nothing can be said.
 func TestReplicationBehind(t *testing.T) {
+	t.Parallel()
 	t.Run("apply waits for a lock", func(t *testing.T) {
+		alongside(t)
 		dsn := dsnPair(t)
 		accounts(t, dsn, 500)
 		replicate(t, dsn)
@@ -362,6 +382,7 @@ func TestReplicationBehind(t *testing.T) {
 	})
 	for when, disable := range map[string]string{"disabled before": "", "disabled meanwhile": "again"} {
 		t.Run(when, func(t *testing.T) {
+			alongside(t)
 			dsn := dsnPair(t)
 			accounts(t, dsn, 500)
 			name := replicate(t, dsn)
@@ -383,10 +404,12 @@ func TestReplicationBehind(t *testing.T) {
 // TestReplicationCannotMend plants differences on the target that its
 // subscription will not mend.
 func TestReplicationCannotMend(t *testing.T) {
+	t.Parallel()
 	plant := []string{
 		"DELETE FROM account WHERE id = 7", "UPDATE account SET balance = -1 WHERE id = 8", "INSERT INTO account VALUES (9999, 1, '')",
 	}
 	t.Run("when nobody writes", func(t *testing.T) {
+		alongside(t)
 		dsn := dsnPair(t)
 		accounts(t, dsn, 500)
 		replicate(t, dsn)
@@ -395,6 +418,7 @@ func TestReplicationCannotMend(t *testing.T) {
 		wantVerdict(t, p, parity.Diverged, "1 missing, 1 extra, 1 mismatched")
 	})
 	t.Run("under writes", func(t *testing.T) {
+		alongside(t)
 		dsn := dsnPair(t)
 		accounts(t, dsn, 500)
 		replicate(t, dsn)
@@ -410,9 +434,11 @@ func TestReplicationCannotMend(t *testing.T) {
 // TestLaggingCopy follows with a copy made by hand, two seconds late: no
 // catalog tells of it.
 func TestLaggingCopy(t *testing.T) {
+	t.Parallel()
 	const lag = 2 * time.Second
 	for name, key := range map[string]string{"by key": "PRIMARY KEY", "keyless": ""} {
 		t.Run(name, func(t *testing.T) {
+			alongside(t)
 			dsn := dsnPair(t)
 			bothExec(t, dsn, "CREATE TABLE log (id int "+key+", at timestamptz)")
 			type write struct {
@@ -455,6 +481,7 @@ func TestLaggingCopy(t *testing.T) {
 
 // TestVolatileRow differs, and changes on the source at every reading.
 func TestVolatileRow(t *testing.T) {
+	alongside(t)
 	dsn := dsnPair(t)
 	accounts(t, dsn, 100)
 	pgtest.Exec(t, dsn[1], "INSERT INTO account SELECT i, i * 10, 'note ' || i FROM generate_series(1, 100) AS i")
