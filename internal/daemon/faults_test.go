@@ -553,11 +553,9 @@ func TestLocks(t *testing.T) {
 		c := newClient(t, dsn[1])
 		defer c.close()
 		c.exec("BEGIN; TRUNCATE big")
-		go func() {
-			waitForBlocked(t, dsn[1])
-			c.exec("COMMIT")
-		}()
+		committed := commitWhenBlocking(t, c, dsn[1])
 		p := bounded(t, Options{DSN: dsn, Workers: 2})
+		<-committed
 		wantVerdict(t, p, parity.Match)
 		if big := tableOf(t, p, "big"); big.Side[1].Rows != 0 {
 			t.Errorf("%d rows read of a truncated table", big.Side[1].Rows)
@@ -567,16 +565,26 @@ func TestLocks(t *testing.T) {
 		c := newClient(t, dsn[1])
 		defer c.close()
 		c.exec("BEGIN; DROP TABLE c_small; CREATE TABLE c_small (id int PRIMARY KEY, v text)")
-		go func() {
-			waitForBlocked(t, dsn[1])
-			c.exec("COMMIT")
-		}()
+		committed := commitWhenBlocking(t, c, dsn[1])
 		p := bounded(t, Options{DSN: dsn, Workers: 2})
+		<-committed
 		if p.Verdict == parity.Diverged && tableOf(t, p, "c_small").Complete {
 			return // the new table was locked and read
 		}
 		wantVerdict(t, p, parity.Incomplete, "c_small")
 	})
+}
+
+// commitWhenBlocking commits c's transaction once a session waits for a lock;
+// the channel it returns is closed when that is done.
+func commitWhenBlocking(t *testing.T, c *client, dsn string) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		waitForBlocked(t, dsn)
+		c.exec("COMMIT")
+	}()
+	return done
 }
 
 // waitForBlocked returns when a session waits for a lock.
