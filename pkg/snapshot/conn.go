@@ -15,11 +15,15 @@ import (
 const (
 	// The server sends 8 kB at a time and each send would wake the reader;
 	// waiting for lowWater bytes lets one wake-up drain many sends.
-	lowWater   = 128 << 10
-	readBuffer = 256 << 10
-	// A tail shorter than lowWater would wait for ever, so after one to two
-	// ticks without progress the mark is lowered until bytes arrive.
-	watchTick = 3 * time.Millisecond
+	lowWater   = 256 << 10
+	readBuffer = 512 << 10
+	// A tail shorter than lowWater would wait for ever, so after quietTicks in
+	// which no byte arrived, or slowTicks in which too few did, the mark is
+	// lowered until the next read returns. A server whose cores are all busy may
+	// well send nothing for a few milliseconds.
+	watchTick  = 3 * time.Millisecond
+	quietTicks = 4
+	slowTicks  = 20
 	// bulkBytes is from how many expected bytes on the mark pays: each read has
 	// one such tail.
 	bulkBytes = 2 << 20
@@ -49,14 +53,22 @@ type bulkConn struct {
 	reads   atomic.Uint64 // reads that returned
 	lowered atomic.Bool   // the watcher set the mark to 1 to let a tail through
 	stalled atomic.Bool   // the watcher closed the connection
-	// setMark sets the socket's low-water mark; nil where there is none.
-	setMark func(bytes int)
+	mark    mark          // nil where there is none
+}
+
+// mark is a socket's low-water mark: how many bytes must have arrived before a
+// waiting reader is woken.
+type mark interface {
+	set(bytes int)
+	// pending returns how many bytes have arrived and wait to be read; -1: not
+	// known.
+	pending() int
 }
 
 func newBulkConn(ctx context.Context, c net.Conn, limiter *rate.Limiter) *bulkConn {
 	return &bulkConn{
 		Conn: c, ctx: ctx, limiter: limiter,
-		buf: make([]byte, readBuffer), setMark: lowWaterMark(c), hurry: make(chan struct{}, 1),
+		buf: make([]byte, readBuffer), mark: lowWaterMark(c), hurry: make(chan struct{}, 1),
 	}
 }
 
@@ -73,7 +85,7 @@ func (c *bulkConn) Read(p []byte) (int, error) {
 }
 
 func (c *bulkConn) fill() error {
-	if bulk := c.bulk.Load(); c.setMark != nil && bulk != c.raised {
+	if bulk := c.bulk.Load(); c.mark != nil && bulk != c.raised {
 		c.raised = bulk
 		c.remark()
 	}
@@ -139,9 +151,9 @@ func (c *bulkConn) Close() error {
 // the mark is up, which the watcher would take for a tail it has let through.
 func (c *bulkConn) remark() {
 	if c.raised {
-		c.setMark(lowWater)
+		c.mark.set(lowWater)
 	} else {
-		c.setMark(1)
+		c.mark.set(1)
 	}
 	c.lowered.Store(false)
 }
@@ -156,9 +168,11 @@ type watcher struct {
 }
 
 type watched struct {
-	reads uint64
-	since time.Time // when reads last changed, or the read began
-	idle  bool      // seen waiting with the same reads on the last tick
+	reads   uint64
+	since   time.Time // when reads last changed, or the read began
+	pending int       // bytes that waited below the mark on the last tick
+	quiet   int       // ticks for which pending has been the same
+	slow    int       // ticks for which the reader has waited
 }
 
 func newWatcher(stall time.Duration) *watcher {
@@ -200,11 +214,18 @@ func (w *watcher) look(now time.Time) {
 			*s = watched{reads: reads, since: now}
 			continue
 		}
-		if c.bulk.Load() && s.idle && c.setMark != nil && !c.lowered.Load() {
-			c.lowered.Store(true)
-			c.setMark(1)
+		if c.bulk.Load() && c.mark != nil && !c.lowered.Load() {
+			pending := c.mark.pending()
+			s.slow++
+			s.quiet++
+			if pending != s.pending {
+				s.pending, s.quiet = pending, 0
+			}
+			if pending != 0 && (s.quiet >= quietTicks || s.slow >= slowTicks) {
+				c.lowered.Store(true)
+				c.mark.set(1)
+			}
 		}
-		s.idle = true
 		if now.Sub(s.since) > w.stall && c.stalled.CompareAndSwap(false, true) {
 			// Closing wakes the reader; it then reports errStalled.
 			_ = c.Conn.SetReadDeadline(time.Unix(1, 0))

@@ -6,4 +6,4 @@ import "net"
 
 // lowWaterMark returns nil: this system has no low-water mark that its poller
 // honours, so reads are plain.
-func lowWaterMark(net.Conn) func(bytes int) { return nil }
+func lowWaterMark(net.Conn) mark { return nil }

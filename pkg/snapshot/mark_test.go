@@ -12,14 +12,8 @@ func TestMarkIsLowerable(t *testing.T) {
 	defer client.Close()
 	defer server.Close()
 	c := newBulkConn(t.Context(), client, nil)
-	mark := 1
-	c.setMark = func(bytes int) {
-		// The watcher gets in between the reader's steps.
-		if mark = bytes; bytes == lowWater {
-			c.lowered.Store(true)
-			mark = 1
-		}
-	}
+	m := &lowering{conn: c, bytes: 1}
+	c.mark = m
 	write := func() {
 		if _, err := server.Write([]byte("x")); err != nil {
 			t.Error(err)
@@ -32,11 +26,27 @@ func TestMarkIsLowerable(t *testing.T) {
 		if _, err := c.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		if c.raised != bulk || c.lowered.Load() && mark != 1 {
-			t.Errorf("bulk %t: raised %t, said to be lowered with the mark at %d", bulk, c.raised, mark)
+		if c.raised != bulk || c.lowered.Load() && m.bytes != 1 {
+			t.Errorf("bulk %t: raised %t, said to be lowered with the mark at %d", bulk, c.raised, m.bytes)
 		}
 		if c.lowered.Load() {
 			t.Errorf("bulk %t: the watcher would not lower the mark again", bulk)
 		}
 	}
 }
+
+// lowering is a mark that the watcher lowers whenever the reader has raised it,
+// in between the reader's steps.
+type lowering struct {
+	conn  *bulkConn
+	bytes int
+}
+
+func (m *lowering) set(bytes int) {
+	if m.bytes = bytes; bytes == lowWater {
+		m.conn.lowered.Store(true)
+		m.bytes = 1
+	}
+}
+
+func (*lowering) pending() int { return 0 }
