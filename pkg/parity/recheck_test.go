@@ -301,7 +301,7 @@ func TestRecheck(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			p := Run(ctx, Config{
-				Tables: []Tables{{table, table}}, Open: [2]Opener{s.opener(relation.Source), s.opener(relation.Target)},
+				Tables: []Tables{{Source: table, Target: table}}, Open: [2]Opener{s.opener(relation.Source), s.opener(relation.Target)},
 				Recheck: test.window, MaxRows: 10,
 			})
 			if p.Verdict != test.want || !strings.Contains(p.Reason, test.reason) {

@@ -13,9 +13,10 @@ import (
 	"github.com/verifierd/verifierd/pkg/relation"
 )
 
-// Tables names a table on each side.
+// Tables names a table on each side, and how the two are compared.
 type Tables struct {
 	Source, Target relation.Name
+	Policy         Policy
 }
 
 // Config says what a pass compares and how. Zero fields take the defaults
