@@ -1,11 +1,14 @@
 _verifierd_complete() {
-  local cur="${COMP_WORDS[COMP_CWORD]}"
-  local -a request=("${COMP_WORDS[@]:0:COMP_CWORD}")
-  if [[ "$cur" == -* ]]; then
-    request+=("$cur")
-  fi
+  local cur="${COMP_WORDS[COMP_CWORD]}" word
+  local -a request=()
+  # bash takes --flag=value for three words.
+  [[ "$cur" == "=" ]] && cur=""
+  for word in "${COMP_WORDS[@]:0:COMP_CWORD}"; do
+    [[ "$word" != "=" ]] && request+=("$word")
+  done
+  # Only whether it is a flag matters: what does not fit is dropped below.
+  [[ "$cur" == -* ]] && request+=("$cur") || request+=("")
   COMPREPLY=()
-  local word
   while IFS= read -r word; do
     [[ "$word" == "$cur"* ]] && COMPREPLY+=("$word")
   done < <("${request[@]}" --generate-bash-completion 2>/dev/null)

@@ -4,9 +4,8 @@ _verifierd() {
   local -a candidates request
   local cur=${words[CURRENT]}
   request=("${(@)words[1,CURRENT-1]}")
-  if [[ "$cur" == -* ]]; then
-    request+=("$cur")
-  fi
+  # Only whether it is a flag matters: what does not fit is dropped below.
+  [[ "$cur" == -* ]] && request+=("$cur") || request+=("")
   candidates=("${(@f)$("${request[@]}" --generate-bash-completion 2>/dev/null)}")
   if [[ -n "${candidates[1]}" ]]; then
     _describe 'verifierd' candidates

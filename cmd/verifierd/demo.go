@@ -34,7 +34,7 @@ func (p *program) demoCommand() *cli.Command {
 
 func (p *program) demo(c *cli.Context) (int, error) {
 	o := demo.Options{
-		Out: p.stdout, Keep: c.Bool("keep"), ToolVersion: toolVersion(),
+		Out: p.stdout, Keep: c.Bool("keep"), Program: p.args[0], ToolVersion: toolVersion(),
 		Watch: func() *progress.Display { return newDisplay(p.stderr) },
 	}
 	if f, ok := p.stdout.(*os.File); ok {

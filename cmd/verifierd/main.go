@@ -49,7 +49,7 @@ func leaveCores() {
 
 // run runs a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	p := &program{stdout: stdout, stderr: stderr}
+	p := &program{args: args, stdout: stdout, stderr: stderr}
 	if err := p.app().RunContext(ctx, args); err != nil {
 		fmt.Fprintf(stderr, "verifierd: %s\n", redact(oneLine(err), args))
 		return exitTrouble
@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // program is one run of the command line.
 type program struct {
+	args           []string
 	stdout, stderr io.Writer
 	code           int // of the command that ran without an error
 }
@@ -101,6 +102,7 @@ func (p *program) command(c *cli.Command) *cli.Command {
 	c.HideHelp = true
 	c.Flags = append(c.Flags, helpFlag())
 	c.OnUsageError = usageError
+	c.BashComplete = p.complete(c)
 	for _, sub := range c.Subcommands {
 		p.command(sub)
 	}
@@ -142,7 +144,7 @@ func (p *program) noCommand(c *cli.Context) error {
 	if name == "" {
 		c.App.Writer = p.stderr
 		_ = cli.ShowAppHelp(c)
-		return errors.New("no command given")
+		return errors.New("no command given; see verifierd --help")
 	}
 	return fmt.Errorf("no command %q. %s See verifierd --help", name, cli.SuggestCommand(c.App.VisibleCommands(), name))
 }

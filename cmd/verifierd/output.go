@@ -56,10 +56,14 @@ func openOutput(path string, stdout io.Writer) (*output, error) {
 
 func outError(err error) error { return fmt.Errorf("--out: %w", err) }
 
+// private is the mode of a new report: it holds keys, and perhaps values, that
+// others on this machine may have no right to read in the database.
+const private = 0o600
+
 // aside creates a file next to the output.
 func (o *output) aside() (*os.File, error) {
 	name := fmt.Sprintf(".%s.%s", filepath.Base(o.path), rand.Text()[:8])
-	return os.OpenFile(filepath.Join(filepath.Dir(o.path), name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // less the umask
+	return os.OpenFile(filepath.Join(filepath.Dir(o.path), name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, private)
 }
 
 // open returns the output for writing bit by bit: it is written in place.
@@ -67,7 +71,7 @@ func (o *output) open() (io.Writer, error) {
 	if o.path == "" {
 		return o.stdout, nil
 	}
-	f, err := os.OpenFile(o.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	f, err := os.OpenFile(o.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, private)
 	if err != nil {
 		return nil, outError(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,7 +24,31 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
 		err = fmt.Errorf("unknown flag --%s%s", name, nearFlag(flags, name))
 	}
+	if m := badValue.FindStringSubmatch(err.Error()); m != nil {
+		err = fmt.Errorf("--%s: %s: want %s", m[2], m[1], wantedValue(flags, m[2]))
+	}
 	return fmt.Errorf("%s%w; see verifierd %s--help", where, err, command)
+}
+
+// badValue is how the flag package tells of a value that it cannot parse.
+var badValue = regexp.MustCompile(`^invalid (?:boolean )?value ("(?:[^"\\]|\\.)*") for (?:flag )?-([^:]+): `)
+
+// wantedValue says which values a flag takes.
+func wantedValue(flags []cli.Flag, name string) string {
+	for _, f := range flags {
+		if !slices.Contains(f.Names(), name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.DurationFlag:
+			return "a duration such as 10s, 500ms or 2m"
+		case *cli.IntFlag:
+			return "a whole number"
+		case *cli.BoolFlag:
+			return "no value, true or false"
+		}
+	}
+	return "another value"
 }
 
 func nearFlag(flags []cli.Flag, name string) string {

@@ -102,20 +102,20 @@ func (p *program) verifyCommand() *cli.Command {
 				Usage: "give up a read that brings nothing for `DURATION`",
 			},
 			&cli.StringFlag{
-				Name: "temp-dir", Category: howToRead,
+				Name: "temp-dir", Category: howToRead, TakesFile: true,
 				Usage: "`DIR` for temporary files, needed when very many rows differ (default: the system's)",
 			},
 			&cli.BoolFlag{
 				Name: "plan", Category: whatToReport, DisableDefaultText: true,
-				Usage: "say what would be read, and what stands in the way, and read no table",
+				Usage: "say what would be read, and what stands in the way, and read no more than samples",
 			},
 			&cli.StringFlag{
 				Name: "output", Category: whatToReport, Value: report.Formats()[0],
 				Usage: "`FORMAT` of the report: " + strings.Join(report.Formats(), ", "),
 			},
 			&cli.StringFlag{
-				Name: "out", Category: whatToReport,
-				Usage: "write the report to `FILE` (default: standard output)",
+				Name: "out", Category: whatToReport, TakesFile: true,
+				Usage: "write the report to `FILE`, which only you may read if it is new (default: standard output)",
 			},
 			&cli.IntFlag{
 				Name: "max-divergences", Category: whatToReport, Value: 100,
@@ -128,6 +128,9 @@ func (p *program) verifyCommand() *cli.Command {
 		},
 	}
 }
+
+// snapshotScopes are what one snapshot may serve.
+var snapshotScopes = []string{"pass", "table"}
 
 // verifyJob is what the flags of verify ask for.
 type verifyJob struct {
@@ -254,7 +257,7 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 	check("max-rate", err)
 	o.Values, err = daemon.ParseValues(c.String("values"))
 	check("values", err)
-	check("snapshot", oneOf(c.String("snapshot"), "pass", "table"))
+	check("snapshot", oneOf(c.String("snapshot"), snapshotScopes...))
 	check("workers", within(o.Workers, 1, maxWorkers))
 	check("max-divergences", within(o.MaxDivergences, 0, 1_000_000))
 	if o.Recheck < 0 {

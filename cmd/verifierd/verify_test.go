@@ -29,7 +29,7 @@ func TestBadFlags(t *testing.T) {
 		args string
 		want string
 	}{
-		"no command":            {"", "no command given"},
+		"no command":            {"", "no command given; see verifierd --help"},
 		"unknown command":       {"verfy", `Did you mean "verify"?`},
 		"unknown flag":          {"verify --sorce x", "did you mean --source?"},
 		"unknown global flag":   {"--verbose verify", "unknown flag --verbose"},
@@ -44,10 +44,10 @@ func TestBadFlags(t *testing.T) {
 		"snapshot":              {"verify SIDES --snapshot row", "pass or table"},
 		"no workers":            {"verify SIDES --workers 0", "from 1 to"},
 		"negative workers":      {"verify SIDES --workers -3", "from 1 to"},
-		"no number":             {"verify SIDES --workers many", "many"},
+		"no number":             {"verify SIDES --workers many", `"many": want a whole number`},
 		"too many workers":      {"verify SIDES --workers 1000000", "from 1 to"},
 		"recheck":               {"verify SIDES --recheck -1s", "0 or more"},
-		"no duration":           {"verify SIDES --recheck 10", "10"},
+		"no duration":           {"verify SIDES --recheck 10", `--recheck: "10": want a duration such as 10s`},
 		"stall timeout":         {"verify SIDES --stall-timeout 0s", "more than 0"},
 		"negative rate":         {"verify SIDES --max-rate=-5MB", "for example 50MB"},
 		"rate":                  {"verify SIDES --max-rate fast", "for example 50MB"},
@@ -61,8 +61,8 @@ func TestBadFlags(t *testing.T) {
 		"out is a directory":    {"verify SIDES --out " + dir, "is a directory"},
 		"out beneath a file":    {"verify SIDES --out " + file + "/report", "not a directory"},
 		"all at once":           {"verify --output x --read y", "--target"},
-		"no shell":              {"completion", "bash, zsh or fish"},
-		"unknown shell":         {"completion tcsh", "unexpected argument"},
+		"no shell":              {"completion", "bash, zsh and fish"},
+		"unknown shell":         {"completion pwsh", "bash, zsh and fish"},
 		"argument of the demo":  {"demo now", "unexpected argument"},
 		"help about nothing":    {"help nothing", "nothing"},
 		"malformed port":        {"verify --source postgres://h:x/db --target postgres://h:x/db", "connection string"},
@@ -102,7 +102,11 @@ func TestHelp(t *testing.T) {
 	}
 	for _, args := range []string{"--help", "verify --help", "man"} {
 		r := command(t, strings.Fields(args)...)
-		for _, want := range []string{"Exit codes:", "match", "diverged", "incomplete"} {
+		want := []string{"Exit codes:", "match", "diverged", "incomplete"}
+		if args != "--help" {
+			want = append(want, "so that a target which lags is not blamed", "Examples:")
+		}
+		for _, want := range want {
 			if !strings.Contains(r.stdout, want) {
 				t.Errorf("%s does not mention %q", args, want)
 			}
@@ -244,6 +248,13 @@ func TestOut(t *testing.T) {
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
 			t.Errorf("%s: mode %v (%v), want that of the file that was replaced", format, info.Mode(), err)
+		}
+	}
+	for _, format := range []string{"json", "ndjson"} {
+		path := filepath.Join(dir, "new."+format)
+		command(t, "verify", "--source", source, "--target", target, "--output", format, "--out", path).want(t, 0)
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: a new report has mode %v (%v), want it private", format, info.Mode(), err)
 		}
 	}
 	left, err := filepath.Glob(filepath.Join(dir, ".*"))

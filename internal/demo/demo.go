@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type Options struct {
 	// Watch starts a display that shows the pass; nil shows nothing.
 	Watch func() *progress.Display
 
+	// Program is what the user types to start this program. Default: verifierd.
+	Program     string
 	ToolVersion string
 }
 
@@ -271,7 +274,7 @@ func (d *demo) linger(ctx context.Context) {
 	for _, side := range relation.Sides {
 		d.say("   psql '%s'   # %s", d.dsn(side), side)
 	}
-	d.say("   verifierd verify --source '%s' --target '%s'", d.dsn(relation.Source), d.dsn(relation.Target))
+	d.say("   %s verify --source '%s' --target '%s'", cmp.Or(d.Program, "verifierd"), d.dsn(relation.Source), d.dsn(relation.Target))
 	d.say("")
 	d.say("Ctrl-C stops them and removes their data.")
 	<-ctx.Done()
