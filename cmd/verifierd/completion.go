@@ -10,9 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/verifierd/verifierd/internal/daemon"
 	"github.com/verifierd/verifierd/internal/report"
-	"github.com/verifierd/verifierd/pkg/parity"
-	"github.com/verifierd/verifierd/pkg/snapshot"
 )
 
 //go:embed completion.bash
@@ -56,11 +55,11 @@ func choices(flag string) []string {
 	case "output":
 		return report.Formats()
 	case "read":
-		return []string{string(snapshot.Fast), string(snapshot.Gentle)}
+		return daemon.ReadModes()
 	case "snapshot":
 		return snapshotScopes
 	case "values":
-		return []string{string(parity.ValuesNone), string(parity.ValuesKeys), string(parity.ValuesFull)}
+		return daemon.ValuePolicies()
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,20 +18,26 @@ import (
 // name none.
 func DefaultWorkers() int { return snapshot.DefaultWorkers() }
 
+// ReadModes lists the names of the read modes, the default first.
+func ReadModes() []string { return []string{string(snapshot.Fast), string(snapshot.Gentle)} }
+
 // ParseRead returns the read mode of that name.
 func ParseRead(s string) (snapshot.ReadMode, error) {
-	switch mode := snapshot.ReadMode(s); mode {
-	case snapshot.Fast, snapshot.Gentle:
-		return mode, nil
+	if slices.Contains(ReadModes(), s) {
+		return snapshot.ReadMode(s), nil
 	}
-	return "", fmt.Errorf("read mode %q: want %s or %s", s, snapshot.Fast, snapshot.Gentle)
+	return "", fmt.Errorf("read mode %q: want %s", s, strings.Join(ReadModes(), " or "))
+}
+
+// ValuePolicies lists the names of the value policies.
+func ValuePolicies() []string {
+	return []string{string(parity.ValuesNone), string(parity.ValuesKeys), string(parity.ValuesFull)}
 }
 
 // ParseValues returns the value policy of that name.
 func ParseValues(s string) (parity.ValuePolicy, error) {
-	switch policy := parity.ValuePolicy(s); policy {
-	case parity.ValuesNone, parity.ValuesKeys, parity.ValuesFull:
-		return policy, nil
+	if slices.Contains(ValuePolicies(), s) {
+		return parity.ValuePolicy(s), nil
 	}
 	return "", fmt.Errorf("value policy %q: want %s, %s or %s", s, parity.ValuesNone, parity.ValuesKeys, parity.ValuesFull)
 }
