@@ -1,6 +1,7 @@
 package rowhash
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -8,11 +9,12 @@ import (
 // A Codec says how one column's binary value becomes canonical, that is, the
 // same bytes for the same value on any server. The zero Codec is [Plain].
 //
-// All codecs keep a value's length and the place of each part in it, so that a
-// row can be rewritten in place.
+// All codecs but [JSONBValue] keep a value's length and the place of each part
+// in it, so that a row can be rewritten in place.
 type Codec struct {
-	kind  kind
-	parts []Codec // element, bound or attribute types
+	kind    kind
+	byValue bool    // of floats: −0 is 0
+	parts   []Codec // element, bound or attribute types
 }
 
 type kind uint8
@@ -27,6 +29,8 @@ const (
 	record
 	rangeOf
 	multirange
+	numeric
+	jsonb
 )
 
 // Codecs of scalar types. A float's NaN has many bit patterns, of which
@@ -41,18 +45,32 @@ var (
 	Polygon = Codec{kind: polygon} // polygon: the number of points, the points
 )
 
+// Codecs of columns that are compared by value: what PostgreSQL's own equality
+// takes for equal has the same bytes.
+var (
+	NumericValue = Codec{kind: numeric} // numeric: 1.0 is 1.00
+	Float4Value  = Codec{kind: float4, byValue: true}
+	Float8Value  = Codec{kind: float8, byValue: true}
+	FloatsValue  = Codec{kind: float8, byValue: true}
+	PathValue    = Codec{kind: path, byValue: true}
+	PolygonValue = Codec{kind: polygon, byValue: true}
+	// JSONBValue is for jsonb whose numbers go without trailing zeros. Values
+	// become shorter, so it cannot be a part of another codec.
+	JSONBValue = Codec{kind: jsonb}
+)
+
 // ArrayOf returns the codec of arrays of elem. An array carries the OID of its
 // element type, which differs between servers for types that users made, and a
 // flag that there may be NULLs in it, which stays set after the last NULL is
 // overwritten: both become zero. Dimensions and lower bounds count.
 func ArrayOf(elem Codec) Codec {
-	return Codec{array, []Codec{elem}}
+	return Codec{kind: array, parts: []Codec{elem}}
 }
 
 // Record returns the codec of a composite type with the given attributes. The
 // OIDs of their types become zero.
 func Record(attrs ...Codec) Codec {
-	return Codec{record, attrs}
+	return Codec{kind: record, parts: attrs}
 }
 
 // RangeOf returns the codec of a range type over elem.
@@ -60,7 +78,7 @@ func RangeOf(elem Codec) Codec {
 	if elem.isPlain() {
 		return Plain
 	}
-	return Codec{rangeOf, []Codec{elem}}
+	return Codec{kind: rangeOf, parts: []Codec{elem}}
 }
 
 // MultirangeOf returns the codec of a multirange type whose ranges are over
@@ -69,7 +87,7 @@ func MultirangeOf(elem Codec) Codec {
 	if elem.isPlain() {
 		return Plain
 	}
-	return Codec{multirange, []Codec{RangeOf(elem)}}
+	return Codec{kind: multirange, parts: []Codec{RangeOf(elem)}}
 }
 
 func (c Codec) isPlain() bool { return c.kind == plain }
@@ -82,11 +100,17 @@ var (
 	errRecord     = errors.New("malformed record")
 	errRange      = errors.New("malformed range")
 	errMultirange = errors.New("malformed multirange")
+	errNumeric    = errors.New("malformed numeric")
+	errJSONB      = errors.New("malformed jsonb")
 )
 
 const (
-	nan4 = 0x7fc00000
-	nan8 = 0x7ff8000000000000
+	nan4   = 0x7fc00000
+	nan8   = 0x7ff8000000000000
+	minus4 = 1 << 31 // −0
+	minus8 = 1 << 63
+
+	numericHeader = 8 // number of digits, weight, sign, display scale: int16 each
 )
 
 // needsRewrite reports whether b may have to be rewritten. For types made of
@@ -96,17 +120,21 @@ func (c Codec) needsRewrite(b []byte) bool {
 	case plain:
 		return false
 	case float4:
-		return len(b) != 4 || badNaN4(b)
+		return len(b) != 4 || badNaN4(b) || c.byValue && binary.BigEndian.Uint32(b) == minus4
 	case float8:
 		if len(b)%8 != 0 {
 			return true
 		}
 		for ; len(b) > 0; b = b[8:] {
-			if badNaN8(b) {
+			if badNaN8(b) || c.byValue && binary.BigEndian.Uint64(b) == minus8 {
 				return true
 			}
 		}
 		return false
+	case numeric:
+		return len(b) < numericHeader || b[6]|b[7] != 0
+	case jsonb:
+		return len(b) == 0 || bytes.IndexByte(b, '.') >= 0
 	}
 	return true
 }
@@ -122,15 +150,18 @@ func (c Codec) rewrite(b []byte) error {
 		if badNaN4(b) {
 			binary.BigEndian.PutUint32(b, nan4)
 		}
+		if c.byValue && binary.BigEndian.Uint32(b) == minus4 {
+			clear(b)
+		}
 	case float8:
-		return rewriteFloats(b)
+		return c.rewriteFloats(b)
 	case path:
 		if len(b) < 1 {
 			return errPoints
 		}
-		return rewritePoints(b[1:])
+		return c.rewritePoints(b[1:])
 	case polygon:
-		return rewritePoints(b)
+		return c.rewritePoints(b)
 	case array:
 		return c.rewriteArray(b)
 	case record:
@@ -139,8 +170,69 @@ func (c Codec) rewrite(b []byte) error {
 		return c.rewriteRange(b)
 	case multirange:
 		return c.rewriteMultirange(b)
+	case numeric:
+		return rewriteNumeric(b)
+	case jsonb:
+		return errJSONB // a part of another value: see JSONBValue
 	}
 	return nil
+}
+
+// rewriteNumeric zeroes the display scale. The digits, in base 10,000, have no
+// zeros at either end, whatever the scale.
+func rewriteNumeric(b []byte) error {
+	if len(b) < numericHeader || len(b) != numericHeader+2*int(binary.BigEndian.Uint16(b)) {
+		return errNumeric
+	}
+	b[6], b[7] = 0, 0
+	return nil
+}
+
+// resizes reports whether values become shorter.
+func (c Codec) resizes() bool { return c.kind == jsonb }
+
+// appendJSONB appends b, a version byte and the text of a jsonb value, with
+// numbers as short as can be. jsonb prints them without exponents.
+func appendJSONB(dst, b []byte) ([]byte, error) {
+	if len(b) == 0 || b[0] != 1 {
+		return dst, errJSONB
+	}
+	dst = append(dst, 1)
+	for b = b[1:]; len(b) > 0; {
+		n := 1
+		switch c := b[0]; {
+		case c == '"':
+			if n = jsonString(b); n == 0 {
+				return dst, errJSONB
+			}
+		case c == '-' || '0' <= c && c <= '9':
+			for n < len(b) && (b[n] == '.' || '0' <= b[n] && b[n] <= '9') {
+				n++
+			}
+			number := b[:n]
+			if bytes.IndexByte(number, '.') >= 0 {
+				number = bytes.TrimSuffix(bytes.TrimRight(number, "0"), []byte("."))
+			}
+			dst, b = append(dst, number...), b[n:]
+			continue
+		}
+		dst, b = append(dst, b[:n]...), b[n:]
+	}
+	return dst, nil
+}
+
+// jsonString returns the length of the string that b begins with, quotes
+// included; 0 if it does not end.
+func jsonString(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return 0
 }
 
 func badNaN4(b []byte) bool {
@@ -153,7 +245,7 @@ func badNaN8(b []byte) bool {
 	return v&^(1<<63) > 0x7ff0000000000000 && v != nan8
 }
 
-func rewriteFloats(b []byte) error {
+func (c Codec) rewriteFloats(b []byte) error {
 	if len(b)%8 != 0 {
 		return errFloat
 	}
@@ -161,18 +253,21 @@ func rewriteFloats(b []byte) error {
 		if badNaN8(b) {
 			binary.BigEndian.PutUint64(b, nan8)
 		}
+		if c.byValue && binary.BigEndian.Uint64(b) == minus8 {
+			clear(b[:8])
+		}
 	}
 	return nil
 }
 
 // rewritePoints rewrites int32 n, then n points of two float8 each.
-func rewritePoints(b []byte) error {
+func (c Codec) rewritePoints(b []byte) error {
 	r := reader{b}
 	n, ok := r.int32()
 	if !ok || int64(len(r.rest)) != 16*int64(n) {
 		return errPoints
 	}
-	return rewriteFloats(r.rest)
+	return c.rewriteFloats(r.rest)
 }
 
 // rewriteArray follows array_send: int32 number of dimensions, int32 flags,

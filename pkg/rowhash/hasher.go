@@ -73,11 +73,13 @@ type Hasher struct {
 	keyRun  bool // the key's fields follow each other in the tuple
 	ordered []Order
 	extra   int
+	resizes bool // a codec changes lengths
 
 	// Of the last tuple:
 	tuple     []byte
 	canonical []byte // the tuple, or scratch
 	fields    fields
+	moved     fields // the hashed fields in canonical, if a codec changed lengths
 
 	scratch []byte // the tuple rewritten
 	keyBuf  []byte // the key, unless keyRun
@@ -121,6 +123,7 @@ func New(c Config) (*Hasher, error) {
 	for i, codec := range h.codecs {
 		if !codec.isPlain() {
 			h.rewrite = append(h.rewrite, i)
+			h.resizes = h.resizes || codec.resizes()
 		}
 	}
 	return h, nil
@@ -173,9 +176,13 @@ func (h *Hasher) hash(tuple []byte) (row Row, err error) {
 		end = h.fields[len(h.codecs)].word()
 	}
 	h.tuple, h.canonical = tuple, tuple
-	if len(h.rewrite) > 0 && h.mustRewrite() {
-		if err := h.rewriteFields(tuple[:end]); err != nil {
-			return Row{}, err
+	if len(h.rewrite) > 0 {
+		h.moved = h.moved[:0]
+		if h.mustRewrite() {
+			if err := h.rewriteFields(tuple[:end]); err != nil {
+				return Row{}, err
+			}
+			end = len(h.canonical)
 		}
 	}
 	row.Hash = merkle.Hash(xxh3.Hash128Seed(h.canonical[countWord:end], h.seed))
@@ -201,10 +208,13 @@ func (h *Hasher) mustRewrite() bool {
 }
 
 // rewriteFields makes canonical a rewritten copy of the hashed part of the
-// tuple. Codecs keep lengths, so fields stay where they are.
+// tuple. Most codecs keep lengths, so that fields stay where they are.
 func (h *Hasher) rewriteFields(hashed []byte) error {
 	if cap(h.scratch) > keepScratch && len(hashed) <= keepScratch {
 		h.scratch = nil
+	}
+	if h.resizes {
+		return h.moveFields()
 	}
 	h.scratch = append(h.scratch[:0], hashed...)
 	h.canonical = h.scratch
@@ -220,14 +230,49 @@ func (h *Hasher) rewriteFields(hashed []byte) error {
 	return nil
 }
 
+// moveFields is rewriteFields for codecs that change lengths.
+func (h *Hasher) moveFields() (err error) {
+	h.scratch = append(h.scratch[:0], h.tuple[:countWord]...)
+	for i, codec := range h.codecs {
+		f := h.fields[i]
+		h.scratch = append(h.scratch, h.tuple[f.word():f.start]...)
+		start := len(h.scratch)
+		switch value := h.tuple[f.start:f.next()]; {
+		case f.null():
+			h.moved = append(h.moved, field{start, start - 1})
+			continue
+		case codec.resizes():
+			h.scratch, err = appendJSONB(h.scratch, value)
+			binary.BigEndian.PutUint32(h.scratch[start-lengthWord:], uint32(len(h.scratch)-start))
+		default:
+			h.scratch = append(h.scratch, value...)
+			err = codec.rewrite(h.scratch[start:])
+		}
+		if err != nil {
+			return &FieldError{i, err}
+		}
+		h.moved = append(h.moved, field{start, len(h.scratch)})
+	}
+	h.canonical = h.scratch
+	return nil
+}
+
+// at returns where hashed field i is in canonical.
+func (h *Hasher) at(i int) field {
+	if len(h.moved) > 0 {
+		return h.moved[i]
+	}
+	return h.fields[i]
+}
+
 func (h *Hasher) keyBytes() []byte {
 	if h.keyRun {
-		first, last := h.fields[h.key[0]], h.fields[h.key[len(h.key)-1]]
+		first, last := h.at(h.key[0]), h.at(h.key[len(h.key)-1])
 		return h.canonical[first.word():last.next()]
 	}
 	h.keyBuf = h.keyBuf[:0]
 	for _, k := range h.key {
-		f := h.fields[k]
+		f := h.at(k)
 		h.keyBuf = append(h.keyBuf, h.canonical[f.word():f.next()]...)
 	}
 	return h.keyBuf
@@ -255,7 +300,7 @@ func (h *Hasher) orderedPrefix() (head uint64, prefix []byte, err error) {
 
 // value returns the canonical value of hashed field i, nil for NULL.
 func (h *Hasher) value(i int) []byte {
-	f := h.fields[i]
+	f := h.at(i)
 	if f.null() {
 		return nil
 	}
@@ -274,7 +319,8 @@ func (h *Hasher) Extra(i int) (value []byte, null bool) {
 // Columns appends a hash of each hashed field of the last tuple to dst, to say
 // in which columns two rows differ. NULL has a hash unlike that of any value.
 func (h *Hasher) Columns(dst []uint64) []uint64 {
-	for _, f := range h.fields[:len(h.codecs)] {
+	for i := range h.codecs {
+		f := h.at(i)
 		dst = append(dst, xxh3.HashSeed(h.canonical[f.word():f.next()], h.seed))
 	}
 	return dst
