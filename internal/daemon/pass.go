@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -26,8 +27,14 @@ type Options struct {
 	// Tables and Exclude select tables by the source's names. No Tables: all
 	// that users made.
 	Tables, Exclude []relation.Pattern
+	// Groups, if any, stand in place of Tables and Exclude: a table is
+	// compared if one of them selects it, whatever the others exclude.
+	Groups []Group
 	// Map names tables that are called otherwise on the target.
 	Map map[relation.Name]relation.Name
+	// Policies say how tables are compared, by the source's names, where the
+	// defaults do not serve. Each must be of a table that is selected.
+	Policies map[relation.Name]Policy
 
 	Workers            int               // connections a side that read; default: snapshot.DefaultWorkers
 	Read               snapshot.ReadMode // default: snapshot.Fast
@@ -45,6 +52,14 @@ type Options struct {
 
 	tuning tuning
 }
+
+// Group is a set of tables. Tables is never empty.
+type Group struct {
+	Tables, Exclude []relation.Pattern
+}
+
+// Policy says how one table is compared.
+type Policy = parity.Policy
 
 // tuning holds sizes that tests make small, so that small tables take the ways
 // of large ones.
@@ -100,7 +115,7 @@ func (db *databases) config(o Options, selected *selection, seed uint64) parity.
 		Tables: selected.tables, Open: [2]parity.Opener{db.opener(relation.Source), db.opener(relation.Target)},
 		PerTable: o.PerTable, Workers: db.workers, Recheck: o.Recheck, MaxRows: o.MaxDivergences,
 		AllRows: o.AllDivergences, Values: o.Values,
-		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && !o.IgnoreLargeObjects,
+		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && len(o.Groups) == 0 && !o.IgnoreLargeObjects,
 		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
 		Differences: selected.differences, Observer: o.Observer,
 		LeafRows: o.tuning.leafRows, MemoryRows: o.tuning.memoryRows, MemoryBytes: o.tuning.memoryBytes,
@@ -228,6 +243,9 @@ func (db *databases) choose(ctx context.Context, o Options) (*selection, error) 
 
 func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 	s := &selection{}
+	for _, g := range o.Groups {
+		o.Tables, o.Exclude = slices.Concat(o.Tables, g.Tables), slices.Concat(o.Exclude, g.Exclude)
+	}
 	onTarget := make(map[relation.Name]bool) // expected there
 	from := make(map[relation.Name]relation.Name)
 	used := make([]bool, len(o.Tables))
@@ -248,7 +266,7 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 				return nil, fmt.Errorf("%s and %s are both compared with %s of the target; leave one out or map it elsewhere", other, l.Name, target)
 			}
 			from[target] = l.Name
-			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: target})
+			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: target, Policy: o.Policies[l.Name]})
 		}
 	}
 	for _, l := range lists[relation.Target] {
@@ -278,7 +296,25 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 	if len(s.tables) == 0 {
 		return nil, errors.New("no table was selected: the source has none that users made, or all are excluded")
 	}
-	return s, nil
+	return s, checkPolicies(lists[relation.Source], s.tables, o.Policies)
+}
+
+// checkPolicies refuses a policy that would be followed nowhere: whoever wrote
+// it takes its table for compared.
+func checkPolicies(source []snapshot.Listed, selected []parity.Tables, policies map[relation.Name]Policy) error {
+	for _, name := range slices.SortedFunc(maps.Keys(policies), relation.Name.Compare) {
+		at := slices.IndexFunc(source, func(l snapshot.Listed) bool { return l.Name == name })
+		switch {
+		case at < 0:
+			return fmt.Errorf("columns of %s: the source has no such table", name)
+		case slices.ContainsFunc(selected, func(t parity.Tables) bool { return t.Source == name }):
+		case source[at].Part:
+			return fmt.Errorf("columns of %s: it is read as a part of another table; say it for that one", name)
+		default:
+			return fmt.Errorf("columns of %s: the table is not selected; select it, or say nothing of its columns", name)
+		}
+	}
+	return nil
 }
 
 // wants is wanted, and notes why a relation that one might expect is left out.
@@ -331,23 +367,32 @@ func wanted(l snapshot.Listed, o Options, used []bool) bool {
 	if l.Temporary {
 		return false
 	}
-	excluded := slices.ContainsFunc(o.Exclude, func(p relation.Pattern) bool { return p.Match(l.Name) })
+	groups := o.Groups
+	if len(groups) == 0 {
+		groups = []Group{{o.Tables, o.Exclude}}
+	}
 	if len(o.Tables) == 0 {
-		return !excluded && l.Extension == "" && !l.Part && l.Kind != relation.View && l.Kind != relation.MatView
+		return !matchAny(o.Exclude, l.Name) && l.Extension == "" && !l.Part && l.Kind != relation.View && l.Kind != relation.MatView
 	}
 	selected := false
-	for i, p := range o.Tables {
-		if !p.Match(l.Name) {
-			continue
+	i := 0 // in o.Tables, which holds the groups' patterns in their order
+	for _, g := range groups {
+		excluded := matchAny(g.Exclude, l.Name)
+		for _, p := range g.Tables {
+			// What is read as part of another relation, or computed from
+			// others, is compared by itself only when it is named.
+			byName := l.Part || l.Kind == relation.View || l.Kind == relation.MatView
+			if p.Match(l.Name) && (!byName || names(p, l.Name)) {
+				used[i], selected = true, selected || !excluded
+			}
+			i++
 		}
-		// What is read as part of another relation, or computed from others,
-		// is compared by itself only when it is named.
-		if (l.Part || l.Kind == relation.View || l.Kind == relation.MatView) && !names(p, l.Name) {
-			continue
-		}
-		selected, used[i] = true, true
 	}
-	return selected && !excluded
+	return selected
+}
+
+func matchAny(patterns []relation.Pattern, n relation.Name) bool {
+	return slices.ContainsFunc(patterns, func(p relation.Pattern) bool { return p.Match(n) })
 }
 
 // names reports whether the pattern names that relation and no other.
