@@ -17,6 +17,8 @@ import (
 // comparison compares one table.
 type comparison struct {
 	*pass
+	policy  Policy
+	rules   rules // the policy, once it was checked
 	result  Table
 	planned *plannedForm
 	at      pair               // the pass's snapshots
@@ -63,7 +65,7 @@ func (c *comparison) fail(err error) {
 // scan does all that needs the pass's snapshots: it reads both tables, and
 // finds the rows that differ.
 func (c *comparison) scan(ctx context.Context) {
-	if !c.resolve() {
+	if !c.resolve(ctx) {
 		return
 	}
 	if err := c.digest(ctx); err != nil {
@@ -89,7 +91,7 @@ func (c *comparison) scan(ctx context.Context) {
 
 // resolve looks the table up on both sides and plans the form. It reports
 // whether there is anything to read.
-func (c *comparison) resolve() bool {
+func (c *comparison) resolve(ctx context.Context) bool {
 	names := [2]relation.Name{c.result.Name, c.result.TargetName}
 	var absent [2]bool
 	for _, side := range relation.Sides {
@@ -110,7 +112,13 @@ func (c *comparison) resolve() bool {
 	if absent[0] || absent[1] || len(c.incomplete) > 0 {
 		return false
 	}
-	c.planned = planForm(c.at.table[0], c.at.table[1], [2]string{c.at.reader[0].Server().Encoding, c.at.reader[1].Server().Encoding})
+	var err error
+	if c.rules, err = c.applyPolicy(ctx); err != nil {
+		c.fail(err)
+		return false
+	}
+	c.result.Unverified = c.rules.unverified()
+	c.planned = planForm(c.at.table[0], c.at.table[1], [2]string{c.at.reader[0].Server().Encoding, c.at.reader[1].Server().Encoding}, c.rules)
 	c.schema = append(c.schema, c.planned.differences...)
 	c.incomplete = append(c.incomplete, c.planned.gaps...)
 	c.result.Notes = append(c.result.Notes, c.planned.notes...)

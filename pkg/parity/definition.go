@@ -78,7 +78,7 @@ func (c *comparison) lookAgain(ctx context.Context) (now []SchemaDifference, qui
 	if absent[relation.Source] {
 		return nil, quiet, nil // gone from both sides
 	}
-	p := planForm(fresh.table[0], fresh.table[1], [2]string{fresh.reader[0].Server().Encoding, fresh.reader[1].Server().Encoding})
+	p := planForm(fresh.table[0], fresh.table[1], [2]string{fresh.reader[0].Server().Encoding, fresh.reader[1].Server().Encoding}, c.rules)
 	return p.differences, quiet, nil
 }
 

@@ -16,30 +16,36 @@ type plannedForm struct {
 	// gaps say what cannot be compared at all: they make the table incomplete.
 	gaps  []string
 	notes []string
-	// uncompared are the columns of the source that are not in the form.
+	// uncompared are the columns of the source that are not in the form, though
+	// no policy excludes them.
 	uncompared []string
+	rules      rules
 }
 
-// planForm matches the columns of two tables by name, in the source's order,
-// which is the cheapest for the source to send.
-func planForm(source, target *relation.Table, encodings [2]string) *plannedForm {
-	p := &plannedForm{}
-	p.Table = [2]relation.Name{source.Name, target.Name}
+// planForm matches the columns of two tables by name, or as the rules say, in
+// the source's order, which is the cheapest for the source to send.
+func planForm(source, target *relation.Table, encodings [2]string, r rules) *plannedForm {
+	p := &plannedForm{rules: r}
+	p.Table, p.Where = [2]relation.Name{source.Name, target.Name}, r.where
 	for i := range source.Columns {
 		c, fields := &source.Columns[i], len(p.Fields)
-		p.addColumn(c, target.Column(c.Name), encodings)
+		if r.excludes(c.Name) {
+			continue
+		}
+		p.addColumn(c, target.Column(r.onTarget(c.Name)), encodings)
 		if len(p.Fields) == fields {
 			p.uncompared = append(p.uncompared, c.Name)
 		}
 	}
 	for i := range target.Columns {
-		if c := &target.Columns[i]; source.Column(c.Name) == nil {
+		c := &target.Columns[i]
+		if _, known := r.onSource(source, c.Name); !known && !r.excludes(c.Name) {
 			p.differ("column "+c.Name, "extra", Drifts, "", c.Definition, "")
 			p.notes = append(p.notes, fmt.Sprintf("column %s exists on the target only", relation.QuoteIdent(c.Name)))
 		}
 	}
 	if len(p.Fields) == 0 && len(p.gaps) == 0 && len(source.Columns)+len(target.Columns) > 0 {
-		p.gaps = append(p.gaps, "the tables have no column in common")
+		p.gaps = append(p.gaps, "the tables have no column in common that is compared")
 	}
 	p.chooseKey(source, target)
 	return p
@@ -53,17 +59,23 @@ func (p *plannedForm) differ(object, kind string, severity Severity, source, tar
 
 func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]string) {
 	object := "column " + source.Name
+	source, target = p.rules.apply(source, target)
 	if target == nil {
 		p.differ(object, "missing", Breaks, source.Definition, "", "")
 		return
 	}
-	field := relation.Field{Name: [2]string{source.Name, target.Name}, Type: [2]*relation.Type{source.Type, target.Type}}
+	field := relation.Field{Name: [2]string{source.Name, target.Name}, Type: [2]*relation.Type{source.Type, target.Type}, SQL: p.rules.sql(source.Name)}
 	if bare := cmpFirst(incomparable(source.Type), incomparable(target.Type)); bare != "" {
-		p.gaps = append(p.gaps, fmt.Sprintf("column %s holds values of type %s, which mean nothing on another server", relation.QuoteIdent(source.Name), bare))
+		p.gaps = append(p.gaps, fmt.Sprintf("column %s holds values of type %s, which mean nothing on another server: exclude it in the table's policy", relation.QuoteIdent(source.Name), bare))
 		return
 	}
 	if encodings[0] != encodings[1] && (sortsKeysByBytes(source.Type) || sortsKeysByBytes(target.Type)) {
 		p.gaps = append(p.gaps, fmt.Sprintf("column %s of type %s cannot be compared between encodings %s and %s", relation.QuoteIdent(source.Name), source.Definition, encodings[0], encodings[1]))
+		return
+	}
+	cast := p.rules.casts(source.Name)
+	if cast && !sameType(source.Type.Underlying(), target.Type.Underlying()) {
+		p.gaps = append(p.gaps, fmt.Sprintf("column %s is cast to %s on the source and %s on the target, which must be one type", relation.QuoteIdent(source.Name), source.Definition, target.Definition))
 		return
 	}
 	if !commonForm(&field) {
@@ -72,9 +84,15 @@ func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]st
 		p.gaps = append(p.gaps, fmt.Sprintf("column %s is %s on the source and %s on the target", relation.QuoteIdent(source.Name), source.Definition, target.Definition))
 		return
 	}
-	if source.Definition != target.Definition {
+	if slices.Contains(p.rules.Value, source.Name) {
+		if part := setByValue(&field, source.Type, target.Type); part != "" {
+			p.gaps = append(p.gaps, fmt.Sprintf("column %s of type %s cannot be compared by value: that is not supported of %s", relation.QuoteIdent(source.Name), source.Definition, part))
+			return
+		}
+	}
+	if source.Definition != target.Definition && !cast {
 		severity, hint := Drifts, ""
-		if changesValues(source, target) {
+		if changesValues(source, target) && !slices.Contains(p.rules.Value, source.Name) {
 			severity = Breaks
 		}
 		if field.Type[relation.Source] == float8Type {
@@ -234,10 +252,11 @@ func needsText(t *relation.Type) bool {
 // chooseKey picks what identifies a row: a key of both sides if there is one,
 // else of either, the primary key first.
 func (p *plannedForm) chooseKey(source, target *relation.Table) {
-	p.compareKeys(source, target)
+	keys := [2]*relation.Table{{Keys: source.Keys, Kind: source.Kind}, {Keys: p.rules.targetKeys(source, target), Kind: target.Kind}}
+	p.compareKeys(keys[0], keys[1])
 	tables := [2]*relation.Table{source, target}
 	var best *relation.Key
-	for _, t := range tables {
+	for _, t := range keys {
 		for i := range t.Keys {
 			k := &t.Keys[i]
 			if p.fieldsOf(k.Columns) == nil {
@@ -246,16 +265,24 @@ func (p *plannedForm) chooseKey(source, target *relation.Table) {
 			if best == nil {
 				best = k
 			}
-			if hasKey(tables[0], k.Columns) && hasKey(tables[1], k.Columns) {
+			if hasKey(keys[0], k.Columns) && hasKey(keys[1], k.Columns) {
 				best = k
 				break
 			}
 		}
-		if best != nil && hasKey(tables[0], best.Columns) && hasKey(tables[1], best.Columns) {
+		if best != nil && hasKey(keys[0], best.Columns) && hasKey(keys[1], best.Columns) {
 			break
 		}
 	}
+	if len(p.rules.Key) > 0 {
+		if best = nil; p.fieldsOf(p.rules.Key) != nil {
+			best = &relation.Key{Columns: p.rules.Key}
+		}
+	}
 	if best == nil {
+		if slices.ContainsFunc(slices.Concat(keys[0].Keys, keys[1].Keys), p.rules.excludesKey) {
+			p.gaps = append(p.gaps, "columns of the key are excluded: name those that identify a row under key in the table's policy")
+		}
 		p.notes = append(p.notes, "no key: rows are compared as a multiset")
 		return
 	}
@@ -263,7 +290,7 @@ func (p *plannedForm) chooseKey(source, target *relation.Table) {
 	notNull := true
 	for _, k := range p.Key {
 		for _, side := range relation.Sides {
-			notNull = notNull && tables[side].Column(p.Fields[k].Name[side]).NotNull
+			notNull = notNull && p.Fields[k].SQL[side] == "" && tables[side].Column(p.Fields[k].Name[side]).NotNull
 		}
 	}
 	if !notNull {
@@ -284,7 +311,7 @@ func (p *plannedForm) compareKeys(source, target *relation.Table) {
 	}
 	for _, k := range source.Keys {
 		switch {
-		case hasKey(target, k.Columns):
+		case hasKey(target, k.Columns) || p.rules.excludesKey(k):
 		case target.Kind == relation.Partitioned && hasWiderKey(target, k.Columns):
 			p.differ(keyObject(k), "missing", Drifts, "("+strings.Join(k.Columns, ", ")+")", "",
 				"the keys of a partitioned table must hold its partition key")
@@ -293,7 +320,7 @@ func (p *plannedForm) compareKeys(source, target *relation.Table) {
 		}
 	}
 	for _, k := range target.Keys {
-		if !hasKey(source, k.Columns) {
+		if !hasKey(source, k.Columns) && !p.rules.excludesKey(k) {
 			p.differ(keyObject(k), "extra", Drifts, "", "("+strings.Join(k.Columns, ", ")+")", "")
 		}
 	}
@@ -348,11 +375,12 @@ func (p *plannedForm) keyNames(side relation.Side) []string {
 }
 
 // orderedPrefix counts the leading key columns that sort the same everywhere.
+// Those that an expression stands in for have no index that finds a range.
 func (p *plannedForm) orderedPrefix() int {
 	n := 0
 	for _, f := range p.KeyFields() {
 		order := f.Type[relation.Source].Sorts()
-		if order == relation.Unsorted || order != f.Type[relation.Target].Sorts() {
+		if order == relation.Unsorted || order != f.Type[relation.Target].Sorts() || f.SQL != [2]string{} {
 			break
 		}
 		n++
@@ -375,7 +403,9 @@ func receivable(t *relation.Type) bool {
 // sent as the form's types.
 func (p *plannedForm) canLookUp(t *relation.Table, side relation.Side) bool {
 	for _, f := range p.KeyFields() {
-		if !receivable(f.Type[side]) {
+		// What is compared by value has canonical bytes that the index may not
+		// hold: numeric's are truncated when they are received.
+		if f.SQL[side] != "" || f.Value || !receivable(f.Type[side]) {
 			return false
 		}
 		if f.Cast[side] == "" || f.Type[side] == int8Type {

@@ -133,7 +133,7 @@ func TestIncomparable(t *testing.T) {
 func TestPlanFormColumns(t *testing.T) {
 	source := tableOf([]string{"a int4", "gone text", "n numeric", "o oid", "w int4"}, "a")
 	target := tableOf([]string{"new text", "w int8", "o oid", "n float8", "a int4"}, "a")
-	p := planForm(source, target, sameEncoding)
+	p := planForm(source, target, sameEncoding, rules{})
 	var fields []string
 	for i := range p.Fields {
 		fields = append(fields, p.Fields[i].Expr(relation.Source))
@@ -152,7 +152,7 @@ func TestPlanFormColumns(t *testing.T) {
 	if !slices.Equal(found, want) {
 		t.Errorf("differences %q, want %q", found, want)
 	}
-	wantGaps := []string{`column "n" is numeric on the source and float8 on the target`, `column "o" holds values of type oid, which mean nothing on another server`}
+	wantGaps := []string{`column "n" is numeric on the source and float8 on the target`, `column "o" holds values of type oid, which mean nothing on another server: exclude it in the table's policy`}
 	if !slices.Equal(p.gaps, wantGaps) {
 		t.Errorf("gaps %q, want %q", p.gaps, wantGaps)
 	}
@@ -160,7 +160,7 @@ func TestPlanFormColumns(t *testing.T) {
 
 func TestPlanFormEncodings(t *testing.T) {
 	columns := []string{"a int4", "j jsonb", "h public.hstore+", "ja jsonb[]", "x json", "t text"}
-	p := planForm(tableOf(columns, "a"), tableOf(columns, "a"), [2]string{"LATIN1", "UTF8"})
+	p := planForm(tableOf(columns, "a"), tableOf(columns, "a"), [2]string{"LATIN1", "UTF8"}, rules{})
 	if len(p.gaps) != 3 || len(p.Fields) != 3 {
 		t.Errorf("%d fields, gaps %q; want jsonb, hstore and jsonb[] left out", len(p.Fields), p.gaps)
 	}
@@ -169,7 +169,7 @@ func TestPlanFormEncodings(t *testing.T) {
 			t.Errorf("gap %q does not say why", gap)
 		}
 	}
-	if p := planForm(tableOf(columns, "a"), tableOf(columns, "a"), sameEncoding); len(p.gaps) != 0 || len(p.Fields) != 6 {
+	if p := planForm(tableOf(columns, "a"), tableOf(columns, "a"), sameEncoding, rules{}); len(p.gaps) != 0 || len(p.Fields) != 6 {
 		t.Errorf("in one encoding: %d fields, gaps %q", len(p.Fields), p.gaps)
 	}
 }
@@ -197,7 +197,7 @@ func TestChooseKey(t *testing.T) {
 		{"arrays are not looked up", []string{"e"}, []string{"e"}, "e", 0, [2]bool{}, [2]bool{}, ""},
 		{"primary before unique", []string{"a", "unique c"}, []string{"a", "unique c"}, "a", 1, [2]bool{true, true}, [2]bool{true, true}, ""},
 	} {
-		p := planForm(tableOf(columns, test.source...), tableOf(columns, test.target...), sameEncoding)
+		p := planForm(tableOf(columns, test.source...), tableOf(columns, test.target...), sameEncoding, rules{})
 		if got := strings.Join(p.keyNames(relation.Source), ", "); got != test.want {
 			t.Errorf("%s: key %q, want %q", test.name, got, test.want)
 		}
@@ -219,11 +219,11 @@ func TestChooseKey(t *testing.T) {
 func TestChooseKeyOfComparedColumns(t *testing.T) {
 	source := tableOf([]string{"a numeric", "b int4"}, "a", "unique b")
 	target := tableOf([]string{"a float8", "b int4"}, "a", "unique b")
-	if p := planForm(source, target, sameEncoding); strings.Join(p.keyNames(0), ",") != "b" {
+	if p := planForm(source, target, sameEncoding, rules{}); strings.Join(p.keyNames(0), ",") != "b" {
 		t.Errorf("key %q, want b", p.keyNames(0))
 	}
 	source.Keys, target.Keys = source.Keys[:1], target.Keys[:1]
-	if p := planForm(source, target, sameEncoding); len(p.Key) != 0 || !slices.Contains(p.notes, "no key: rows are compared as a multiset") {
+	if p := planForm(source, target, sameEncoding, rules{}); len(p.Key) != 0 || !slices.Contains(p.notes, "no key: rows are compared as a multiset") {
 		t.Errorf("key %q, notes %q; want none, and said", p.keyNames(0), p.notes)
 	}
 }
@@ -243,7 +243,7 @@ func TestLookUpWidened(t *testing.T) {
 		{"float4", "float8", [2]bool{false, false}},
 		{"regclass", "regclass", [2]bool{false, false}},
 	} {
-		p := planForm(tableOf([]string{"k " + test.source}, "k"), tableOf([]string{"k " + test.target}, "k"), sameEncoding)
+		p := planForm(tableOf([]string{"k " + test.source}, "k"), tableOf([]string{"k " + test.target}, "k"), sameEncoding, rules{})
 		if p.Indexed != test.want {
 			t.Errorf("%s and %s: indexed %v, want %v", test.source, test.target, p.Indexed, test.want)
 		}
@@ -273,7 +273,7 @@ func TestModifiers(t *testing.T) {
 			tables[side] = tableOf([]string{"a int4", "v " + base}, "a")
 			tables[side].Columns[1].Definition = definition
 		}
-		p := planForm(tables[0], tables[1], sameEncoding)
+		p := planForm(tables[0], tables[1], sameEncoding, rules{})
 		if len(p.differences) != 1 || p.differences[0].Severity != test.want || len(p.gaps) > 0 {
 			t.Errorf("%s and %s: %+v, gaps %q; want that it %s", test.source, test.target, p.differences, p.gaps, test.want)
 		}
@@ -296,7 +296,7 @@ func TestWiderKeyOfPartitioned(t *testing.T) {
 	} {
 		target := tableOf(columns, test.key)
 		target.Kind = test.kind
-		p := planForm(tableOf(columns, "a"), target, sameEncoding)
+		p := planForm(tableOf(columns, "a"), target, sameEncoding, rules{})
 		if len(p.differences) == 0 || p.differences[0].Kind != "missing" || p.differences[0].Severity != test.want {
 			t.Errorf("key (a) and (%s) of a %s: %+v; want that it %s", test.key, test.kind, p.differences, test.want)
 		}

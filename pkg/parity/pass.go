@@ -84,13 +84,16 @@ type SideInfo struct {
 
 // Table is the outcome of comparing one table.
 type Table struct {
-	Name        relation.Name // on the source
-	TargetName  relation.Name
-	Verdict     Verdict
-	Complete    bool
-	Reason      string   // never empty
-	Key         []string // empty: keyless
-	Uncompared  []string // columns of the source that have nothing to be compared with
+	Name       relation.Name // on the source
+	TargetName relation.Name
+	Verdict    Verdict
+	Complete   bool
+	Reason     string   // never empty
+	Key        []string // empty: keyless
+	Uncompared []string // columns of the source that have nothing to be compared with
+	// Unverified says what the table's policy leaves out of the comparison, a
+	// sentence each. It does not make the table incomplete.
+	Unverified  []string
 	Side        [2]TableSide
 	Divergences Counts
 	// Rows holds the confirmed divergences, at most as many as asked for;

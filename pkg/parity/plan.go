@@ -38,6 +38,7 @@ type PlannedTable struct {
 	Compare          string // how leaves are formed, for people
 	Side             [2]PlannedSide
 	Problems         []string
+	Unverified       []string // what the policy leaves out, a sentence each
 	Notes            []string
 }
 
@@ -118,15 +119,16 @@ func (p *planner) openAll(ctx context.Context) error {
 }
 
 func (p *planner) addTable(ctx context.Context, names Tables) error {
-	c := &comparison{pass: &p.pass, at: p.at}
+	c := &comparison{pass: &p.pass, policy: names.Policy, at: p.at}
 	c.result.Name, c.result.TargetName = names.Source, names.Target
 	t := PlannedTable{Name: names.Source, TargetName: names.Target, Side: [2]PlannedSide{{Rows: -1}, {Rows: -1}}}
-	readable := c.resolve()
+	readable := c.resolve(ctx)
 	t.Problems = append(t.Problems, c.incomplete...)
 	for i := range c.schema {
 		t.Notes = append(t.Notes, describeDifference(&c.schema[i]))
 	}
 	t.Notes = append(t.Notes, c.result.Notes...)
+	t.Unverified = c.result.Unverified
 	if c.at.table[relation.Source] != nil {
 		t.Kind = c.at.table[relation.Source].Kind
 	}

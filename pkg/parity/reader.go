@@ -24,6 +24,10 @@ type Reader interface {
 	// with the latter the definition may come along.
 	Table(name relation.Name) (*relation.Table, error)
 
+	// Expression checks an SQL expression over a row of the table, and says of
+	// which type it is. now() in it becomes the time given.
+	Expression(ctx context.Context, t *relation.Table, sql string, now time.Time) (relation.Expression, error)
+
 	// Chunks says how the table is going to be read.
 	Chunks(ctx context.Context, t *relation.Table) ([]relation.Chunk, error)
 

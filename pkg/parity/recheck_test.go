@@ -108,6 +108,10 @@ func (r *fakeReader) Table(name relation.Name) (*relation.Table, error) {
 	}, nil
 }
 
+func (r *fakeReader) Expression(context.Context, *relation.Table, string, time.Time) (relation.Expression, error) {
+	return relation.Expression{}, errors.New("not asked for")
+}
+
 func (r *fakeReader) Chunks(context.Context, *relation.Table) ([]relation.Chunk, error) {
 	return nil, errors.New("not asked for")
 }

@@ -90,6 +90,8 @@ type pass struct {
 	confirming limiter
 	// subscriptions are those of the target at the pass's snapshot.
 	subscriptions []relation.Subscription
+	// startedAt is what now() means in policies: on both sides, in all readings.
+	startedAt time.Time
 }
 
 // maxConfirming is how many tables may wait to have rows read again. Each keeps
@@ -137,6 +139,7 @@ func newRunner(config Config) *runner {
 			Notes: slices.Clone(config.Notes), Skipped: config.Skipped, NotChecked: notChecked, Schema: slices.Clone(config.Differences),
 		},
 	}
+	r.startedAt = r.result.StartedAt
 	if r.observer == nil {
 		r.observer = NoObserver{}
 	}
@@ -273,7 +276,7 @@ func (r *runner) compareAll(ctx context.Context, all *pair) {
 	reading := make(limiter, r.workers+1)
 	var wg sync.WaitGroup
 	for i, names := range r.config.Tables {
-		c := &comparison{pass: &r.pass, reported: lowest[Divergence]{limit: r.maxRows}}
+		c := &comparison{pass: &r.pass, policy: names.Policy, reported: lowest[Divergence]{limit: r.maxRows}}
 		c.result.Name, c.result.TargetName = names.Source, names.Target
 		started := time.Now()
 		finish := func() {

@@ -5,6 +5,7 @@ package relation
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -207,18 +208,35 @@ type Form struct {
 	// Ranged says, for each side, whether an index finds a range over the
 	// Ordered columns.
 	Ranged [2]bool
+	// Where is, for each side, the SQL condition on the rows that are read; "":
+	// all are.
+	Where [2]string
 }
 
 // Field is one column of a Form.
 type Field struct {
 	Name [2]string // the column's name on each side
 	Type [2]*Type  // the type that each side sends; same canonical bytes
+	SQL  [2]string // the expression that stands in for the column; "": the column
 	Cast [2]string // the SQL type to cast to before sending; "": none
+	// Value says that what PostgreSQL takes for equal has the same canonical
+	// bytes: numeric without its scale, −0 as 0, numbers in jsonb without theirs.
+	Value bool
+}
+
+// Expression is an SQL expression over a row of a table, as one side reads it.
+type Expression struct {
+	SQL        string
+	Type       *Type
+	Definition string // the type as format_type prints it, with its modifier
 }
 
 // Expr returns the SQL expression that a side sends for the field.
 func (f *Field) Expr(side Side) string {
 	e := QuoteIdent(f.Name[side])
+	if f.SQL[side] != "" {
+		e = "(" + f.SQL[side] + ")"
+	}
 	if f.Cast[side] != "" {
 		e += "::" + f.Cast[side]
 	}
@@ -243,17 +261,31 @@ func (f *Form) Select(side Side) string {
 	return strings.Join(exprs, ", ")
 }
 
-// Describe returns a text that names what is compared: source's names, the
-// types, the key. Trees of equal data under equal forms have equal roots.
+// Describe returns a text that names what is compared, and how: the source's
+// names, the types, expressions, conditions and the key. Trees of equal data under equal forms have equal roots.
 func (f *Form) Describe() string {
 	var b strings.Builder
 	b.WriteString(f.Table[Source].SQL())
 	for i := range f.Fields {
 		t := f.Fields[i].Type[Source].String()
-		if f.Fields[i].Cast[Source] != "" {
-			t = f.Fields[i].Cast[Source]
+		field := &f.Fields[i]
+		if field.Cast[Source] != "" {
+			t = field.Cast[Source]
 		}
-		b.WriteString("\x00" + QuoteIdent(f.Fields[i].Name[Source]) + " " + t)
+		b.WriteString("\x00" + QuoteIdent(field.Name[Source]) + " " + t)
+		for _, side := range Sides {
+			if field.SQL[side] != "" {
+				fmt.Fprintf(&b, "\x00%s sends %s", side, field.SQL[side])
+			}
+		}
+		if field.Value {
+			b.WriteString("\x00by value")
+		}
+	}
+	for _, side := range Sides {
+		if f.Where[side] != "" {
+			fmt.Fprintf(&b, "\x00%s where %s", side, f.Where[side])
+		}
 	}
 	b.WriteString("\x00key")
 	for _, k := range f.Key {

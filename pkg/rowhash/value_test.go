@@ -100,6 +100,9 @@ func FuzzJSONBValue(f *testing.F) {
 	f.Add(`{"a": 1.0}`, `{"a": 1}`)
 	f.Add(`["1.0", -0.50]`, `["1.0", -0.5]`)
 	f.Fuzz(func(t *testing.T, a, b string) {
+		if !json.Valid([]byte(a)) || !json.Valid([]byte(b)) {
+			return
+		}
 		var x, y []byte
 		var err error
 		if x, err = appendJSONB(nil, jsonbOf(a)); err != nil {
@@ -108,7 +111,7 @@ func FuzzJSONBValue(f *testing.F) {
 		if again, err := appendJSONB(nil, x); err != nil || !bytes.Equal(again, x) {
 			t.Fatalf("%q becomes %q, then %q, %v", a, x, again, err)
 		}
-		if y, err = appendJSONB(nil, jsonbOf(b)); err != nil || !bytes.Equal(x, y) || !json.Valid([]byte(a)) || !json.Valid([]byte(b)) {
+		if y, err = appendJSONB(nil, jsonbOf(b)); err != nil || !bytes.Equal(x, y) {
 			return
 		}
 		var v, w any

@@ -7,23 +7,27 @@ import (
 	"github.com/verifierd/verifierd/pkg/rowhash"
 )
 
-// codec returns how a type's binary form becomes canonical.
-func codec(t *relation.Type) rowhash.Codec {
+// codec returns how a type's binary form becomes canonical; by value, if what
+// PostgreSQL takes for equal is to be the same.
+func codec(t *relation.Type, value bool) rowhash.Codec {
 	switch t.Kind {
 	case relation.Domain:
-		return codec(t.Elem)
+		return codec(t.Elem, value)
 	case relation.Array:
-		return rowhash.ArrayOf(codec(t.Elem))
+		return rowhash.ArrayOf(codec(t.Elem, value))
 	case relation.Range:
-		return rowhash.RangeOf(codec(t.Elem))
+		return rowhash.RangeOf(codec(t.Elem, value))
 	case relation.Multirange:
-		return rowhash.MultirangeOf(codec(t.Elem.Elem))
+		return rowhash.MultirangeOf(codec(t.Elem.Elem, value))
 	case relation.Composite:
 		attrs := make([]rowhash.Codec, len(t.Attributes))
 		for i, a := range t.Attributes {
-			attrs[i] = codec(a)
+			attrs[i] = codec(a, value)
 		}
 		return rowhash.Record(attrs...)
+	}
+	if value {
+		return valueCodec(t)
 	}
 	switch {
 	case t.Builtin("float4"):
@@ -42,12 +46,33 @@ func codec(t *relation.Type) rowhash.Codec {
 	return rowhash.Plain
 }
 
+// valueCodec is codec by value, for a type that is not made of others.
+func valueCodec(t *relation.Type) rowhash.Codec {
+	switch {
+	case t.Builtin("numeric"):
+		return rowhash.NumericValue
+	case t.Builtin("float4"):
+		return rowhash.Float4Value
+	case t.Builtin("float8"):
+		return rowhash.Float8Value
+	case t.Builtin("point", "lseg", "box", "line", "circle"):
+		return rowhash.FloatsValue
+	case t.Builtin("path"):
+		return rowhash.PathValue
+	case t.Builtin("polygon"):
+		return rowhash.PolygonValue
+	case t.Builtin("jsonb"):
+		return rowhash.JSONBValue
+	}
+	return rowhash.Plain
+}
+
 // hasher returns a hasher for the rows of a form as this side sends them,
 // followed by extra fields that are not hashed.
 func (s *Snapshot) hasher(form *relation.Form, extra int) (*rowhash.Hasher, error) {
 	config := rowhash.Config{Seed: s.db.config.Seed, Key: form.Key, Extra: extra}
 	for i := range form.Fields {
-		config.Columns = append(config.Columns, codec(form.Fields[i].Type[s.side]))
+		config.Columns = append(config.Columns, codec(form.Fields[i].Type[s.side], form.Fields[i].Value))
 	}
 	for _, f := range form.KeyFields()[:form.Ordered] {
 		config.Ordered = append(config.Ordered, order(f.Type[s.side]))

@@ -127,7 +127,7 @@ func (s *Snapshot) lookupQuery(list string, m *relation.Member, form *relation.F
 	keys := form.KeyFields()
 	if len(keys) == 1 {
 		k := keys[0]
-		return s.selectFrom(list, m, fmt.Sprintf("%s = ANY ($1::%s[])", relation.QuoteIdent(k.Name[s.side]), k.CommonSQL(s.side)))
+		return s.selectFrom(form, list, m, fmt.Sprintf("%s = ANY ($1::%s[])", relation.QuoteIdent(k.Name[s.side]), k.CommonSQL(s.side)))
 	}
 	var unnest, columns, on []string
 	for i, k := range keys {
@@ -137,7 +137,7 @@ func (s *Snapshot) lookupQuery(list string, m *relation.Member, form *relation.F
 	}
 	// The keys' columns must not clash with the table's, which come unqualified
 	// in the list; so they are joined in a subquery of their own.
-	return s.selectFrom(list, m, fmt.Sprintf("ctid = ANY (ARRAY(SELECT r.ctid FROM unnest(%s) AS k(%s) JOIN ONLY %s AS r ON %s))",
+	return s.selectFrom(form, list, m, fmt.Sprintf("ctid = ANY (ARRAY(SELECT r.ctid FROM unnest(%s) AS k(%s) JOIN ONLY %s AS r ON %s))",
 		strings.Join(unnest, ", "), strings.Join(columns, ", "), m.Name.SQL(), strings.Join(on, " AND ")))
 }
 

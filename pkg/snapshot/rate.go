@@ -29,7 +29,7 @@ func (s *Snapshot) Rate(ctx context.Context, t *relation.Table, form *relation.F
 	var began time.Time
 	err = s.db.withWorker(ctx, s, func(sess *session) error {
 		began = time.Now()
-		return sess.copy(ctx, s.selectFrom(form.Select(s.side), c.Member, c.Predicate()), c.Member.Bytes, rowhash.NewStream(func(tuple []byte) error {
+		return sess.copy(ctx, s.selectFrom(form, form.Select(s.side), c.Member, c.Predicate()), c.Member.Bytes, rowhash.NewStream(func(tuple []byte) error {
 			rows++
 			bytes += int64(len(tuple))
 			if rows%64 == 0 && (time.Since(began) > atMost || bytes > t.Bytes()/2) {

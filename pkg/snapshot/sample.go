@@ -92,10 +92,9 @@ func (s *Snapshot) sampleBlocks(ctx context.Context, m *relation.Member, form *r
 		perBlock *= 2
 	}
 	step := max(1, m.Blocks*perBlock/int64(n))
-	query := fmt.Sprintf(`SELECT %s, %s FROM ONLY %s WHERE ctid = ANY (ARRAY(
+	query := s.selectFrom(form, strings.Join(exprs, ", ")+", "+strings.Join(texts, ", "), m, fmt.Sprintf(`ctid = ANY (ARRAY(
  SELECT format('(%%s,%%s)', b / %d, 1 + (b * 7919) %% %d)::tid FROM generate_series(0::bigint, %d, %d) AS b))`,
-		strings.Join(exprs, ", "), strings.Join(texts, ", "), m.Name.SQL(),
-		perBlock, pointers, m.Blocks*perBlock-1, step)
+		perBlock, pointers, m.Blocks*perBlock-1, step))
 	var bounds []relation.Bound
 	err := s.db.withWorker(ctx, s, func(sess *session) error {
 		return sess.queryBinary(ctx, query, nil, nil, func(row [][]byte) error {

@@ -151,7 +151,7 @@ func (s *Snapshot) eachChunk(ctx context.Context, form *relation.Form, chunks []
 						break
 					}
 					c := &chunks[i]
-					if err := sess.copy(ctx, s.selectFrom(r.query, c.Member, c.Predicate()), int64(c.Share*float64(c.Member.Bytes)), r.hasher.NewStream(r.row)); err != nil {
+					if err := sess.copy(ctx, s.selectFrom(form, r.query, c.Member, c.Predicate()), int64(c.Share*float64(c.Member.Bytes)), r.hasher.NewStream(r.row)); err != nil {
 						return fmt.Errorf("read %s on the %s: %w", c, s.side, err)
 					}
 				}
@@ -162,17 +162,26 @@ func (s *Snapshot) eachChunk(ctx context.Context, form *relation.Form, chunks []
 	return g.Wait()
 }
 
-// selectFrom builds a query over one member, without its heirs.
-func (s *Snapshot) selectFrom(list string, m *relation.Member, where string) string {
+// selectFrom builds a query over those rows of one member, without its heirs,
+// that the form has.
+func (s *Snapshot) selectFrom(form *relation.Form, list string, m *relation.Member, where string) string {
 	only := "ONLY "
 	if m.Kind == relation.View {
 		only = ""
 	}
 	q := "SELECT " + list + " FROM " + only + m.Name.SQL()
-	if where != "" {
+	if where = and(where, form.Where[s.side]); where != "" {
 		q += " WHERE " + where
 	}
 	return q
+}
+
+// and joins two SQL conditions, of which either may be empty.
+func and(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return "(" + a + ") AND (" + b + ")"
 }
 
 // emit receives a row's leaf, canonical key and hash. The key is valid during
@@ -211,7 +220,7 @@ func (s *Snapshot) CollectRange(ctx context.Context, t *relation.Table, form *re
 			return err
 		}
 		for i := range t.Members {
-			if err := sess.copy(ctx, s.selectFrom(form.Select(s.side), &t.Members[i], where), bytes, h.NewStream(row)); err != nil {
+			if err := sess.copy(ctx, s.selectFrom(form, form.Select(s.side), &t.Members[i], where), bytes, h.NewStream(row)); err != nil {
 				return fmt.Errorf("read a key range of %s on the %s: %w", t.Members[i].Name, s.side, err)
 			}
 		}

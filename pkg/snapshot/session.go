@@ -49,6 +49,7 @@ var pinned = []setting{
 	{name: "row_security", value: "off"}, // row-level security hides rows silently otherwise
 	{name: "client_encoding", value: "UTF8"},
 	{name: "array_nulls", value: "on"},
+	{name: "standard_conforming_strings", value: "on"}, // a policy's expressions are checked under it
 	{name: "enable_tidscan", value: "on"},
 	{name: "enable_seqscan", value: "on"},
 	{name: "jit", value: "off"},
