@@ -79,8 +79,7 @@ func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]st
 		return
 	}
 	if !commonForm(&field) {
-		p.differ(object, "changed", Breaks, source.Definition, target.Definition,
-			"the values have no common form; the column was not compared")
+		p.differ(object, "changed", Breaks, source.Definition, target.Definition, p.castHint(source, target))
 		p.gaps = append(p.gaps, fmt.Sprintf("column %s is %s on the source and %s on the target", relation.QuoteIdent(source.Name), source.Definition, target.Definition))
 		return
 	}
@@ -91,14 +90,11 @@ func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]st
 		}
 	}
 	if source.Definition != target.Definition && !cast {
-		severity, hint := Drifts, ""
+		severity := Drifts
 		if changesValues(source, target) && !slices.Contains(p.rules.Value, source.Name) {
 			severity = Breaks
 		}
-		if field.Type[relation.Source] == float8Type {
-			hint = "compared as float8: a float4 that was copied through its text is another number there"
-		}
-		p.differ(object, "changed", severity, source.Definition, target.Definition, hint)
+		p.differ(object, "changed", severity, source.Definition, target.Definition, comparedAs(field.Type[relation.Source]))
 	}
 	p.Fields = append(p.Fields, field)
 }
@@ -123,12 +119,20 @@ func changesValues(source, target *relation.Column) bool {
 		return true
 	case !s.Builtin("numeric"):
 		return false
-	case source.Type.Kind == relation.Domain || target.Type.Kind == relation.Domain:
-		return true // the definition does not say which scale a domain has
 	}
-	from, explicit := numericScale(source.Definition)
-	to, also := numericScale(target.Definition)
+	from, explicit := numericScale(withoutDomains(source))
+	to, also := numericScale(withoutDomains(target))
 	return explicit && also && from != to
+}
+
+// withoutDomains returns a column's type with its modifier, which for a domain
+// is its base type's.
+func withoutDomains(c *relation.Column) string {
+	definition := c.Definition
+	for t := c.Type; t.Kind == relation.Domain && t.Elem != nil; t = t.Elem {
+		definition = t.BaseDefinition
+	}
+	return definition
 }
 
 // numericScale returns the scale of "numeric(12,2)"; explicit is false if there
@@ -138,53 +142,6 @@ func numericScale(definition string) (scale string, explicit bool) {
 	_, scale, explicit = strings.Cut(strings.TrimSuffix(modifier, ")"), ",")
 	return scale, explicit
 }
-
-// commonForm sets the casts and types that make a field's bytes comparable. It
-// reports false if the two types have no common form.
-func commonForm(f *relation.Field) bool {
-	s, t := f.Type[relation.Source], f.Type[relation.Target]
-	if sameType(s.Underlying(), t.Underlying()) {
-		if needsText(s) || needsText(t) {
-			castBoth(f, textType)
-		}
-		return true
-	}
-	for _, family := range []struct {
-		common  *relation.Type
-		members []string
-	}{
-		{int8Type, []string{"int2", "int4", "int8"}},
-		{float8Type, []string{"float4", "float8"}},
-		{textType, []string{"text", "varchar", "name"}},
-	} {
-		if s.Underlying().Builtin(family.members...) && t.Underlying().Builtin(family.members...) {
-			castBoth(f, family.common)
-			return true
-		}
-	}
-	if isLabel(s.Underlying()) && isLabel(t.Underlying()) {
-		castBoth(f, textType)
-		return true
-	}
-	return false
-}
-
-func castBoth(f *relation.Field, common *relation.Type) {
-	f.Type = [2]*relation.Type{common, common}
-	f.Cast = [2]string{common.SQL(), common.SQL()}
-}
-
-// isLabel reports whether a type's values are plain text under another name:
-// an enum migrated to text, or to an enum of another name.
-func isLabel(t *relation.Type) bool {
-	return t.Kind == relation.Enum || t.Builtin("text", "varchar") || extensionType(t) && t.Name == "citext"
-}
-
-var (
-	int8Type   = &relation.Type{Schema: "pg_catalog", Name: "int8", OID: 20, ArrayOID: 1016, Kind: relation.Base, BinaryOutput: true}
-	textType   = &relation.Type{Schema: "pg_catalog", Name: "text", OID: 25, ArrayOID: 1009, Kind: relation.Base, BinaryOutput: true, Collation: true}
-	float8Type = &relation.Type{Schema: "pg_catalog", Name: "float8", OID: 701, ArrayOID: 1022, Kind: relation.Base, BinaryOutput: true}
-)
 
 // sameType reports whether two types, perhaps on two servers, are the same.
 func sameType(s, t *relation.Type) bool {
@@ -408,12 +365,7 @@ func (p *plannedForm) canLookUp(t *relation.Table, side relation.Side) bool {
 		if f.SQL[side] != "" || f.Value || !receivable(f.Type[side]) {
 			return false
 		}
-		if f.Cast[side] == "" || f.Type[side] == int8Type {
-			continue
-		}
-		// varchar is looked up as text; anything else cast is not what the
-		// index holds.
-		if own := t.Column(f.Name[side]).Type.Underlying(); f.Type[side] != textType || !own.Builtin("text", "varchar") {
+		if f.Cast[side] != "" && !indexServes(t.Column(f.Name[side]).Type, f.Type[side]) {
 			return false
 		}
 	}

@@ -156,6 +156,9 @@ type Type struct {
 	Attributes   []*Type // a composite's attribute types, in order, without dropped ones
 	BinaryOutput bool    // whether the type has a binary output function
 	Collation    bool    // whether its values sort by a collation
+	// BaseDefinition is a domain's base type as format_type prints it, with the
+	// modifier that the domain gives it.
+	BaseDefinition string
 }
 
 // String returns the type's name; built-in types go without their schema.

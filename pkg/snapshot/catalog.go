@@ -298,7 +298,8 @@ const typesSQL = `SELECT t.oid, n.nspname, t.typname, t.typtype, t.typoutput = '
  CASE WHEN t.typtype = 'd' THEN t.typbasetype WHEN t.typoutput = 'array_out'::regproc THEN t.typelem
   WHEN t.typtype = 'r' THEN (SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid)
   %s ELSE 0 END,
- t.typarray, t.typsend <> 0, t.typcollation <> 0, t.typrelid
+ t.typarray, t.typsend <> 0, t.typcollation <> 0, t.typrelid,
+ CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) ELSE '' END
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = ANY (ARRAY[%s]::oid[])`
 
 // loadTypes reads the given types and all that they are made of.
@@ -331,6 +332,7 @@ func (l *loader) loadTypes(ctx context.Context, want []uint32) (map[uint32]*rela
 			t := types[parseOID(*r[0])]
 			t.Schema, t.Name, t.Kind = *r[1], *r[2], relation.TypeKind((*r[3])[0])
 			t.ArrayOID, t.BinaryOutput, t.Collation = parseOID(*r[6]), *r[7] == "t", *r[8] == "t"
+			t.BaseDefinition = *r[10]
 			if *r[4] == "t" && t.Kind == relation.Base {
 				t.Kind = relation.Array
 			}
