@@ -113,7 +113,7 @@ func verify(ctx context.Context, o Options) (*parity.Pass, error) {
 func (db *databases) config(o Options, selected *selection, seed uint64) parity.Config {
 	return parity.Config{
 		Tables: selected.tables, Open: [2]parity.Opener{db.opener(relation.Source), db.opener(relation.Target)},
-		PerTable: o.PerTable, Workers: db.workers, Recheck: o.Recheck, MaxRows: o.MaxDivergences,
+		PerTable: o.PerTable, Workers: db.workers, MaxRate: o.MaxRate, Recheck: o.Recheck, MaxRows: o.MaxDivergences,
 		AllRows: o.AllDivergences, Values: o.Values,
 		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && len(o.Groups) == 0 && !o.IgnoreLargeObjects,
 		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
@@ -283,6 +283,15 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 		s.differences = append(s.differences, parity.SchemaDifference{
 			Table: l.Name, Object: "table", Kind: "extra", Severity: parity.Drifts, Target: l.Name.String(),
 		})
+	}
+	excluded := slices.Clone(o.Exclude)
+	for _, g := range o.Groups {
+		excluded = append(excluded, g.Exclude...)
+	}
+	for _, p := range excluded {
+		if !slices.ContainsFunc(slices.Concat(lists[0], lists[1]), func(l snapshot.Listed) bool { return p.Match(l.Name) }) {
+			s.notes = append(s.notes, fmt.Sprintf("exclude %s matches nothing on either side: is it misspelt?", p))
+		}
 	}
 	for i, p := range o.Tables {
 		if used[i] {

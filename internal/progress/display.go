@@ -118,7 +118,10 @@ func (d *Display) PassStarted(info parity.PassStart) {
 	defer d.mu.Unlock()
 	d.overall = overall{started: time.Now(), tables: info.Tables, estimate: info.Rows}
 	line := "comparing " + text.Plural(int64(info.Tables), "table", "tables")
-	if info.Rows > 0 {
+	switch {
+	case info.Rows < 0 && info.Bytes > 0:
+		line += fmt.Sprintf(": %s on both sides (rows read are shown as source+target)", text.Bytes(info.Bytes))
+	case info.Rows > 0:
 		line += fmt.Sprintf(": about %s rows, %s on both sides (rows read are shown as source+target)", text.Count(info.Rows), text.Bytes(max(0, info.Bytes)))
 	}
 	d.say(line)

@@ -7,15 +7,17 @@ import (
 
 // planDocument is the JSON form of a plan.
 type planDocument struct {
-	APIVersion  string      `json:"api_version"`
-	ToolVersion string      `json:"tool_version,omitempty"`
-	Source      planSide    `json:"source"`
-	Target      planSide    `json:"target"`
-	Tables      []planTable `json:"tables"`
-	Expected    *float64    `json:"expected_seconds"` // null: unknown
-	Problems    []string    `json:"problems"`
-	Notes       []string    `json:"notes"`
-	Skipped     []string    `json:"skipped"`
+	APIVersion  string           `json:"api_version"`
+	ToolVersion string           `json:"tool_version,omitempty"`
+	Source      planSide         `json:"source"`
+	Target      planSide         `json:"target"`
+	Tables      []planTable      `json:"tables"`
+	Schema      []documentSchema `json:"schema"`
+	Expected    *float64         `json:"expected_seconds"` // null: unknown
+	Guessed     bool             `json:"expected_is_a_guess"`
+	Problems    []string         `json:"problems"`
+	Notes       []string         `json:"notes"`
+	Skipped     []string         `json:"skipped"`
 }
 
 type planSide struct {
@@ -44,6 +46,7 @@ type planTable struct {
 type planTableSide struct {
 	Members int    `json:"members"`
 	Rows    *int64 `json:"estimated_rows"`
+	Guessed bool   `json:"rows_are_a_guess"` // from bytes: never analyzed
 	Bytes   int64  `json:"bytes"`
 	Chunks  int    `json:"chunks"`
 	Reading string `json:"reading"`
@@ -59,6 +62,11 @@ func newPlanDocument(p *parity.Plan, opts Options) *planDocument {
 		Problems:    list(p.Problems),
 		Notes:       list(p.Notes),
 		Skipped:     list(p.Skipped),
+		Guessed:     p.Guessed,
+		Schema:      make([]documentSchema, len(p.Schema)),
+	}
+	for i := range p.Schema {
+		d.Schema[i] = newSchema(&p.Schema[i])
 	}
 	if p.Expected > 0 {
 		s := seconds(p.Expected)
@@ -91,5 +99,5 @@ func newPlanSide(p *parity.Plan, side relation.Side) planSide {
 }
 
 func newPlanTableSide(s parity.PlannedSide) planTableSide {
-	return planTableSide{s.Members, known(s.Rows), s.Bytes, s.Chunks, s.Reading}
+	return planTableSide{s.Members, known(s.Rows), s.Guessed, s.Bytes, s.Chunks, s.Reading}
 }

@@ -80,11 +80,11 @@ func matchedPass() *parity.Pass {
 func divergedPass() *parity.Pass {
 	p := matchedPass()
 	p.Verdict, p.Complete = parity.Diverged, false
-	p.Reason = "public.orders_2026: 1204 divergent rows (3 missing, 1 extra, 1200 mismatched); not complete: public.events could not be read"
+	p.Reason = "public.orders_2026: 1,204 divergent rows (3 missing, 1 extra, 1,200 mismatched); not complete: public.events could not be read"
 	p.Tables = append(p.Tables,
 		parity.Table{
 			Name: name("public", "orders_2026"), TargetName: name("archive", "orders"),
-			Verdict: parity.Diverged, Complete: true, Reason: "1204 divergent rows (3 missing, 1 extra, 1200 mismatched)", Key: []string{"region", "id"},
+			Verdict: parity.Diverged, Complete: true, Reason: "1,204 divergent rows (3 missing, 1 extra, 1,200 mismatched)", Key: []string{"region", "id"},
 			Side: [2]parity.TableSide{
 				{Rows: 1_000_000, Root: root, Read: true, ReadRows: 1_000_000},
 				{Rows: 999_998, Root: strings.Repeat("0", 64), Read: true, ReadRows: 999_998},
@@ -222,6 +222,7 @@ func TestGolden(t *testing.T) {
 		{"full", divergedPass(), Options{Width: 72, Values: parity.ValuesFull, Colour: true}},
 		{"none", divergedPass(), Options{Values: parity.ValuesNone}},
 		{"incomplete", incomplete, Options{}},
+		{"unreached", &parity.Pass{Reason: "connect to the source: connection refused", StartedAt: started, FinishedAt: started.Add(time.Second)}, Options{}},
 		{"hostile", hostilePass(), Options{Values: parity.ValuesFull}},
 	} {
 		c.opts.ToolVersion = "1.2.3"
@@ -235,7 +236,7 @@ func TestGolden(t *testing.T) {
 
 func plan() *parity.Plan {
 	side := parity.PlannedSide{Members: 1, Rows: 1_000_000, Bytes: 89 << 20, Chunks: 3, Reading: "block ranges"}
-	never := parity.PlannedSide{Members: 4, Rows: -1, Bytes: 12 << 30, Chunks: 400, Reading: `ranges of "id"`}
+	never := parity.PlannedSide{Members: 4, Rows: 9_000_000, Guessed: true, Bytes: 12 << 30, Chunks: 400, Reading: `ranges of "id"`}
 	p := &parity.Plan{
 		Server: servers(),
 		Tables: []parity.PlannedTable{
@@ -249,6 +250,15 @@ func plan() *parity.Plan {
 				Problems: []string{"no SELECT privilege on the target: GRANT SELECT ON archive.events TO verifier"},
 				Notes:    []string{"no key: rows cannot be named"},
 			},
+			{
+				Name: name("public", "secret"), TargetName: name("public", "secret"), Kind: relation.Ordinary,
+				Side:     [2]parity.PlannedSide{{Rows: -1}, {Rows: -1}},
+				Problems: []string{"no privilege to read public.secret on the source: GRANT SELECT ON TABLE public.secret TO verifier"},
+			},
+		},
+		Guessed: true,
+		Schema: []parity.SchemaDifference{
+			{Table: name("public", "new"), Object: "table", Kind: "extra", Severity: parity.Drifts, Target: "public.new"},
 		},
 		Expected: 192 * time.Second,
 		Problems: []string{"the target is a standby without hot_standby_feedback"},

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/verifierd/verifierd/internal/report/text"
@@ -60,9 +61,9 @@ func newPeopleRow(d documentRow) row {
 	case d.Kind == parity.Mismatched:
 		r.Changed = changes(d.Source, d.Target)
 	case len(d.Source) > 0:
-		r.Values = pairs(d.Source, valueLimit)
+		r.Values = pairs(d.Source.without(d.Key), valueLimit)
 	default:
-		r.Values = pairs(d.Target, valueLimit)
+		r.Values = pairs(d.Target.without(d.Key), valueLimit)
 	}
 	return r
 }
@@ -98,6 +99,13 @@ func pairs(o object, limit int) []string {
 		parts[i] = text.Ident(c.Column) + "=" + text.Value(c.Value, limit)
 	}
 	return parts
+}
+
+// without leaves out the columns of key, which are shown already.
+func (o object) without(key object) object {
+	return slices.DeleteFunc(slices.Clone(o), func(c parity.NamedValue) bool {
+		return slices.ContainsFunc(key, func(k parity.NamedValue) bool { return k.Column == c.Column })
+	})
 }
 
 // more says how many divergent rows the pass does not hold, or is empty.
@@ -253,6 +261,9 @@ func proven(p *parity.Pass) string {
 		}
 		fmt.Fprintf(&b, " %s %s empty on both sides.", text.Plural(int64(s.Empty), "table", "tables"), verb)
 	}
+	if s.Volatile > 0 {
+		fmt.Fprintf(&b, " %s differed and could not be settled.", text.Plural(s.Volatile, "row", "rows"))
+	}
 	if !read(relation.Source) || !read(relation.Target) {
 		b.WriteString(" Not every table was read to its end.")
 	}
@@ -291,7 +302,7 @@ func headline(p *parity.Pass) string {
 func server(s parity.SideInfo) string {
 	parts := []string{text.Ident(s.Database)}
 	if s.Database == "" {
-		parts[0] = "not reached"
+		parts[0] = "not read"
 	}
 	if s.Version != "" {
 		parts = append(parts, "PostgreSQL "+text.Prose(s.Version))

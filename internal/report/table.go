@@ -17,6 +17,11 @@ import (
 // tables in trouble come last among the tables, and the verdict last of all.
 func writeTable(w io.Writer, p *parity.Pass, opts Options) error {
 	t := &terminal{colour: text.Palette(opts.Colour), width: opts.Width}
+	if !reached(p) {
+		t.conclusion(p) // all else would say that there is nothing
+		_, err := w.Write(t.Bytes())
+		return err
+	}
 	t.servers(p.Server)
 	t.tables(p.Tables, policy(opts))
 	t.schema(p.Schema)
@@ -26,6 +31,11 @@ func writeTable(w io.Writer, p *parity.Pass, opts Options) error {
 	t.verdict(p)
 	_, err := w.Write(t.Bytes())
 	return err
+}
+
+// reached reports whether a pass got as far as its databases.
+func reached(p *parity.Pass) bool {
+	return p.Server != [2]parity.SideInfo{} || len(p.Tables) > 0
 }
 
 // terminal collects lines for a terminal.
@@ -338,16 +348,20 @@ func (t *terminal) verdict(p *parity.Pass) {
 	t.line("")
 	t.paragraph("", proven(p))
 	took := p.FinishedAt.Sub(p.StartedAt)
-	s := summarize(p)
 	details := []string{"Took " + text.Duration(took)}
-	if took > 0 {
-		details = append(details, text.Rate(float64(s.SourceRows+s.TargetRows)/took.Seconds())+" of both sides")
+	if rows := rowsArrived(p); took > 0 && rows > 0 {
+		details = append(details, text.Rate(float64(rows)/took.Seconds())+" of both sides")
 	}
 	if p.SeedFingerprint != "" {
 		details = append(details, "hash seed fingerprint "+text.Prose(p.SeedFingerprint))
 	}
 	t.paragraph("", strings.Join(details, "; ")+".")
 	t.line("")
+	t.conclusion(p)
+}
+
+// conclusion is the line that everybody reads.
+func (t *terminal) conclusion(p *parity.Pass) {
 	word := headline(p)
 	first := t.paragraphStart(word + ": ")
 	for i, l := range text.Wrap(text.Prose(p.Reason), first) {
@@ -356,6 +370,18 @@ func (t *terminal) verdict(p *parity.Pass) {
 		}
 		t.line(l)
 	}
+}
+
+// rowsArrived counts the rows that were read on both sides, also those of
+// tables that were not read to their end.
+func rowsArrived(p *parity.Pass) int64 {
+	var n int64
+	for i := range p.Tables {
+		for _, s := range p.Tables[i].Side {
+			n += s.ReadRows
+		}
+	}
+	return n
 }
 
 // paragraphStart is the width left on a line that begins with s.
@@ -371,8 +397,9 @@ func writePlanTable(w io.Writer, p *parity.Plan, opts Options) error {
 	t := &terminal{colour: text.Palette(opts.Colour), width: opts.Width}
 	t.servers(p.Server)
 	t.planned(p.Tables)
+	t.schema(p.Schema)
 	t.sentences("Skipped", p.Skipped)
-	t.sentences("Notes", p.Notes)
+	t.sentences("Notes", plannedNotes(p))
 	t.budget(p)
 	t.sentences("Problems", p.Problems)
 	t.expected(p)
@@ -397,10 +424,15 @@ func (t *terminal) planned(tables []parity.PlannedTable) {
 	for i := range tables {
 		p := &tables[i]
 		s, g := &p.Side[relation.Source], &p.Side[relation.Target]
+		if p.Compare == "" { // it cannot be read
+			none := cell{"–", true, plain}
+			lines = append(lines, []cell{{tableName(p.Name, p.TargetName), false, plain}, none, none, none, none, none, none})
+			continue
+		}
 		lines = append(lines, []cell{
 			{tableName(p.Name, p.TargetName), false, plain},
-			{estimated(s.Rows), true, plain},
-			{estimated(g.Rows), true, plain},
+			{estimated(s.Rows, s.Guessed), true, plain},
+			{estimated(g.Rows, g.Guessed), true, plain},
 			{text.Bytes(s.Bytes), true, plain},
 			{text.Bytes(g.Bytes), true, plain},
 			{text.Count(int64(s.Chunks)) + "+" + text.Count(int64(g.Chunks)), true, plain},
@@ -417,7 +449,9 @@ func (t *terminal) planned(tables []parity.PlannedTable) {
 
 func (t *terminal) plannedDetails(p *parity.PlannedTable) {
 	const indent = "    "
-	t.paragraph(indent, plannedKey(p)+plannedReading(p))
+	if s := plannedKey(p) + plannedReading(p); s != "" {
+		t.paragraph(indent, s)
+	}
 	for _, s := range p.Problems {
 		t.paragraph(indent+"problem: ", text.Prose(s))
 	}
@@ -426,19 +460,31 @@ func (t *terminal) plannedDetails(p *parity.PlannedTable) {
 	}
 }
 
+// plannedKey says how a table's rows are told apart, unless nobody looked: it
+// cannot be read.
 func plannedKey(p *parity.PlannedTable) string {
-	s := p.Kind.String() + ", keyless"
+	if p.Compare == "" {
+		return ""
+	}
+	s := ", keyless"
 	if len(p.Key) > 0 {
 		columns := make([]string, len(p.Key))
 		for i, c := range p.Key {
 			columns[i] = text.Ident(c)
 		}
-		s = p.Kind.String() + ", key (" + strings.Join(columns, ", ") + ")"
+		s = ", key (" + strings.Join(columns, ", ") + ")"
 	}
-	if p.Compare != "" {
-		s += ", compared by " + text.Prose(p.Compare)
+	return p.Kind.String() + s + ", compared by " + text.Prose(p.Compare)
+}
+
+// plannedNotes are a plan's notes, and what its table needs to be understood.
+func plannedNotes(p *parity.Plan) []string {
+	if slices.ContainsFunc(p.Tables, func(t parity.PlannedTable) bool {
+		return t.Side[relation.Source].Guessed || t.Side[relation.Target].Guessed
+	}) {
+		return append(slices.Clone(p.Notes), "rows with a ? are guessed from a table's size, since it was never analyzed")
 	}
-	return s
+	return p.Notes
 }
 
 func plannedReading(p *parity.PlannedTable) string {
@@ -460,10 +506,13 @@ func plannedReading(p *parity.PlannedTable) string {
 	return out
 }
 
-// estimated renders an estimate of rows.
-func estimated(n int64) string {
-	if n < 0 {
+// estimated renders an estimate of rows, with a question mark for a guess.
+func estimated(n int64, guessed bool) string {
+	switch {
+	case n < 0:
 		return "?"
+	case guessed:
+		return "~" + text.Count(n) + "?"
 	}
 	return "~" + text.Count(n)
 }
@@ -471,8 +520,9 @@ func estimated(n int64) string {
 func (t *terminal) budget(p *parity.Plan) {
 	t.heading("Totals")
 	rows, bytes := plannedTotals(p)
+	guessed := plannedGuesses(p)
 	for _, side := range relation.Sides {
-		s := fmt.Sprintf("%s rows, %s", estimated(rows[side]), text.Bytes(bytes[side]))
+		s := fmt.Sprintf("%s rows, %s", estimated(rows[side], guessed[side]), text.Bytes(bytes[side]))
 		if l := p.Locks[side]; l.Available > 0 {
 			s += fmt.Sprintf("; %s of %s locks", text.Count(l.Needed), text.Count(l.Available))
 		}
@@ -499,6 +549,16 @@ func plannedTotals(p *parity.Plan) (rows, bytes [2]int64) {
 	return rows, bytes
 }
 
+// plannedGuesses says whether a side's total holds a guess.
+func plannedGuesses(p *parity.Plan) (guessed [2]bool) {
+	for i := range p.Tables {
+		for side, s := range p.Tables[i].Side {
+			guessed[side] = guessed[side] || s.Guessed
+		}
+	}
+	return guessed
+}
+
 func plannedProblems(p *parity.Plan) int {
 	n := len(p.Problems)
 	for i := range p.Tables {
@@ -509,7 +569,10 @@ func plannedProblems(p *parity.Plan) int {
 
 func (t *terminal) expected(p *parity.Plan) {
 	took := "The time it would take is unknown"
-	if p.Expected > 0 {
+	switch {
+	case p.Expected > 0 && p.Guessed:
+		took = "It would take very roughly " + text.Duration(p.Expected) + ", a guess since large tables were never analyzed"
+	case p.Expected > 0:
 		took = "It would take about " + text.Duration(p.Expected)
 	}
 	t.line("")
@@ -518,9 +581,9 @@ func (t *terminal) expected(p *parity.Plan) {
 	case len(p.Tables) == 0:
 		t.paragraph("", t.colour.Yellow("NOTHING TO READ")+": no table is selected.")
 	case n > 0:
-		t.paragraph("", t.colour.Yellow("PROBLEMS")+fmt.Sprintf(": %s would make a pass over %s incomplete. %s. Nothing was read.",
+		t.paragraph("", t.colour.Yellow("PROBLEMS")+fmt.Sprintf(": %s would make a pass over %s incomplete. %s. Only samples were read.",
 			text.Plural(int64(n), "problem", "problems"), tables, took))
 	default:
-		t.paragraph("", t.colour.Green("READY")+fmt.Sprintf(": nothing stands in the way of a pass over %s. %s. Nothing was read.", tables, took))
+		t.paragraph("", t.colour.Green("READY")+fmt.Sprintf(": nothing stands in the way of a pass over %s. %s. Only samples were read.", tables, took))
 	}
 }

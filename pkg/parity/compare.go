@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,9 @@ type comparison struct {
 	// candidates differed at the pass's snapshots.
 	candidates *spool
 	accounted  bool
-	schema     []SchemaDifference
+	// suspects is how many rows differ at least, by the leaves alone.
+	suspects int64
+	schema   []SchemaDifference
 	// incomplete says what was not established, and why.
 	incomplete []string
 	// unsettled says why rows could be neither confirmed nor cleared; empty:
@@ -78,6 +81,7 @@ func (c *comparison) scan(ctx context.Context) {
 		return
 	}
 	if len(leaves) > 0 {
+		c.suspects = c.leastDifferent(leaves)
 		c.observer.TableStage(c.result.Name, "finding rows")
 		c.fail(c.collect(ctx, leaves))
 	}
@@ -138,7 +142,7 @@ func (c *comparison) moneyDiffers() bool {
 // digest reads both tables wholly and builds their trees.
 func (c *comparison) digest(ctx context.Context) error {
 	name, form := c.result.Name, &c.planned.Form
-	c.observer.TableStarted(TableStart{Name: name, Rows: [2]int64{estimate(c.at.table[0]), estimate(c.at.table[1])}})
+	c.observer.TableStarted(TableStart{Name: name, Rows: expectedRows(c.at.table)})
 	plan, err := c.planLeaves(ctx)
 	if err != nil {
 		return err
@@ -191,24 +195,6 @@ func (c *comparison) planLeaves(ctx context.Context) (*leafPlan, error) {
 	return planLeaves(int(leaves), samples)
 }
 
-// estimate guesses a table's rows before it is read. Statistics may be old or
-// absent; the size on disk is not.
-func estimate(t *relation.Table) int64 {
-	var rows int64
-	for i := range t.Members {
-		m := &t.Members[i]
-		switch {
-		case m.Rows > 0 && m.AnalyzedBlocks > 0 && m.Blocks > 0:
-			rows += int64(float64(m.Rows) / float64(m.AnalyzedBlocks) * float64(m.Blocks))
-		case m.Rows > 0:
-			rows += m.Rows
-		default:
-			rows += m.Bytes / int64(28+12*len(t.Columns))
-		}
-	}
-	return rows
-}
-
 // collect finds the rows that differ in the given leaves and keeps them as
 // candidates. They are all that differs, or accounted stays false.
 func (c *comparison) collect(ctx context.Context, leaves []int) error {
@@ -243,6 +229,18 @@ func (c *comparison) collect(ctx context.Context, leaves []int) error {
 		return errUnexplained
 	}
 	return nil
+}
+
+// leastDifferent counts rows that must differ: where digests are unlike, at
+// least one, and as many as one side has more.
+func (c *comparison) leastDifferent(leaves []int) int64 {
+	a, b := c.trees[0].Leaves(), c.trees[1].Leaves()
+	var rows int64
+	for _, leaf := range leaves {
+		n := int64(a[leaf].Count) - int64(b[leaf].Count)
+		rows += max(1, n, -n)
+	}
+	return rows
 }
 
 // unexplained is the whole difference between the two sides, from which the
@@ -285,10 +283,13 @@ func (c *comparison) conclude(started time.Time) Table {
 	if n.Volatile > 0 {
 		c.incomplete = append(c.incomplete, c.volatileReason())
 	}
+	if found := n.Confirmed() + n.Healed + n.Volatile; !c.accounted && found < c.suspects {
+		c.incomplete = append(c.incomplete, fmt.Sprintf("at least %s differed at the pass's snapshots", countRows(c.suspects)))
+	}
 	var broken []string
 	for i := range c.schema {
 		if c.schema[i].Severity == Breaks {
-			broken = append(broken, c.schema[i].Object+" "+schemaVerb(c.schema[i].Kind))
+			broken = append(broken, c.schema[i].Object+" "+schemaVerb(c.schema[i].Kind)+c.targetName(&c.schema[i]))
 		}
 	}
 	t.Complete = len(c.incomplete) == 0
@@ -336,6 +337,15 @@ func (c *comparison) matchReason() string {
 	return fmt.Sprintf("%s %s identical", countRows(rows), are(rows))
 }
 
+// targetName names the table that the target lacks, where it is not the
+// source's name.
+func (c *comparison) targetName(d *SchemaDifference) string {
+	if d.Object != "table" || d.Kind != "missing" || c.result.TargetName == c.result.Name {
+		return ""
+	}
+	return fmt.Sprintf(": the target has no %s, which it is mapped to", c.result.TargetName)
+}
+
 func schemaVerb(kind string) string {
 	if kind == "changed" {
 		return "differs in type"
@@ -350,14 +360,10 @@ func describeCounts(n *Counts) string {
 		name string
 	}{{n.Missing, "missing"}, {n.Extra, "extra"}, {n.Mismatched, "mismatched"}} {
 		if k.n > 0 {
-			kinds = append(kinds, fmt.Sprintf("%d %s", k.n, k.name))
+			kinds = append(kinds, count(k.n)+" "+k.name)
 		}
 	}
-	total := "1 divergent row"
-	if n.Confirmed() != 1 {
-		total = fmt.Sprintf("%d divergent rows", n.Confirmed())
-	}
-	return total + " (" + strings.Join(kinds, ", ") + ")"
+	return plural(n.Confirmed(), "divergent row") + " (" + strings.Join(kinds, ", ") + ")"
 }
 
 func are(n int64) string {
@@ -367,9 +373,24 @@ func are(n int64) string {
 	return "are"
 }
 
-func countRows(n int64) string {
+func countRows(n int64) string { return plural(n, "row") }
+
+func plural(n int64, noun string) string {
 	if n == 1 {
-		return "1 row"
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d rows", n)
+	return count(n) + " " + noun + "s"
+}
+
+// count writes a number, which is not negative, with thousands separators.
+func count(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	var b strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(d)
+	}
+	return b.String()
 }

@@ -21,7 +21,7 @@ func (c *comparison) confirmSchema(ctx context.Context) {
 		}
 		now, quiet, err := c.lookAgain(ctx)
 		if err != nil {
-			c.schema = slices.DeleteFunc(c.schema, breaks)
+			c.notSettled()
 			c.fail(fmt.Errorf("look at definitions again: %w", err))
 			return
 		}
@@ -37,11 +37,23 @@ func (c *comparison) confirmSchema(ctx context.Context) {
 			return
 		}
 		if err := sleep(ctx, min(pause, left)); err != nil {
-			c.schema = slices.DeleteFunc(c.schema, breaks)
+			c.notSettled()
 			c.fail(err)
 			return
 		}
 	}
+}
+
+// notSettled takes the differences that break out of the outcome: whether they
+// last was not established. A note of each remains.
+func (c *comparison) notSettled() {
+	for i := range c.schema {
+		if d := &c.schema[i]; breaks(*d) {
+			c.result.Notes = append(c.result.Notes, fmt.Sprintf("when the pass began, %s %s%s; whether that lasts was not established",
+				d.Object, schemaVerb(d.Kind), c.targetName(d)))
+		}
+	}
+	c.schema = slices.DeleteFunc(c.schema, breaks)
 }
 
 func breaks(d SchemaDifference) bool { return d.Severity == Breaks }
@@ -88,6 +100,9 @@ func tableDifference(names [2]relation.Name, absent [2]bool) (d SchemaDifference
 	switch absent {
 	case [2]bool{false, true}:
 		d.Kind, d.Source = "missing", names[relation.Source].String()
+		if names[relation.Target] != names[relation.Source] {
+			d.Hint = fmt.Sprintf("the target has no %s, which it is mapped to: check the name", names[relation.Target])
+		}
 	case [2]bool{true, false}:
 		d.Kind, d.Target = "extra", names[relation.Target].String()
 	default:

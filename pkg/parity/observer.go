@@ -32,14 +32,14 @@ type PassStart struct {
 	StartedAt time.Time
 	Server    [2]SideInfo
 	Tables    int
-	Rows      int64 // estimated, both sides
+	Rows      int64 // estimated, both sides; -1 when largely a guess
 	Bytes     int64 // on disk, both sides
 }
 
 // TableStart describes a table before it is read.
 type TableStart struct {
 	Name relation.Name
-	Rows [2]int64 // estimated; -1 when unknown
+	Rows [2]int64 // estimated; -1 when unknown: the table was never analyzed
 }
 
 // NoObserver ignores everything. Embed it to implement a part of Observer.

@@ -18,15 +18,21 @@ type Plan struct {
 	// Sample is the read rate measured for a moment; zero when nothing could
 	// be sampled.
 	Sample [2]relation.Rate
-	// Expected is the time that the pass would take at the sampled rate;
-	// zero when unknown.
+	// Expected is the time that the pass would take at the sampled rate, or at
+	// the rate that bounds it; zero when unknown.
 	Expected time.Duration
+	// Guessed says that Expected rests on a guess: the table that was sampled
+	// was never analyzed.
+	Guessed bool
 	// Problems would make the pass incomplete; each names what mends it.
 	Problems []string
 	// Notes are what a DBA should know before the pass: what it evicts,
 	// what a standby or an old version limits.
 	Notes   []string
 	Skipped []string
+	// Schema holds the differences known from the list of tables alone: tables
+	// that only the target has.
+	Schema []SchemaDifference
 }
 
 // PlannedTable is a table as a pass would read it.
@@ -46,6 +52,7 @@ type PlannedTable struct {
 type PlannedSide struct {
 	Members int
 	Rows    int64 // estimated; -1 when unknown
+	Guessed bool  // whether Rows is a guess from Bytes: the table was never analyzed
 	Bytes   int64 // main forks, on disk
 	Chunks  int
 	Reading string // how it is chunked, for people: "block ranges of 32 MiB"
@@ -61,7 +68,7 @@ func MakePlan(ctx context.Context, config Config) (*Plan, error) {
 		return nil, errors.New("no table was selected")
 	}
 	r := newRunner(config)
-	p := &planner{runner: r, plan: &Plan{Notes: slices.Clone(config.Notes), Skipped: config.Skipped}}
+	p := &planner{runner: r, plan: &Plan{Notes: slices.Clone(config.Notes), Skipped: config.Skipped, Schema: config.Differences}}
 	defer p.at.close()
 	if err := p.openAll(ctx); err != nil {
 		return nil, err
@@ -129,8 +136,10 @@ func (p *planner) addTable(ctx context.Context, names Tables) error {
 	}
 	t.Notes = append(t.Notes, c.result.Notes...)
 	t.Unverified = c.result.Unverified
-	if c.at.table[relation.Source] != nil {
-		t.Kind = c.at.table[relation.Source].Kind
+	for _, side := range []relation.Side{relation.Target, relation.Source} {
+		if c.at.table[side] != nil {
+			t.Kind = c.at.table[side].Kind
+		}
 	}
 	if readable {
 		leaves, err := c.planLeaves(ctx)
@@ -174,7 +183,11 @@ func (p *planner) addSide(ctx context.Context, planned *PlannedTable, t *relatio
 		return err
 	}
 	s := &planned.Side[side]
-	s.Members, s.Rows, s.Bytes, s.Chunks = len(t.Members), estimate(t), t.Bytes(), len(chunks)
+	rows, guessed := estimateRows(t)
+	s.Members, s.Rows, s.Bytes, s.Chunks = len(t.Members), rows, t.Bytes(), len(chunks)
+	if s.Guessed = !mostlyKnown(rows, guessed); s.Guessed && rows == 0 {
+		s.Rows = -1 // a view
+	}
 	s.Reading = describeChunks(len(t.Members), chunks)
 	p.bytes[side] += s.Bytes
 	return nil
@@ -226,8 +239,14 @@ func (p *planner) sampleRate(ctx context.Context) error {
 	for _, side := range relation.Sides {
 		sampled := c.at.table[side]
 		perByte := ratio(float64(estimate(sampled)), p.plan.Sample[side].RowsPerSecond) / float64(max(1, sampled.Bytes()))
-		took := time.Duration(perByte * float64(p.bytes[side]) * float64(time.Second))
-		p.plan.Expected = max(p.plan.Expected, took)
+		seconds := perByte * float64(p.bytes[side])
+		if p.config.MaxRate > 0 {
+			// What was sampled may have been too little to be held up.
+			seconds = max(seconds, seconds*p.plan.Sample[side].BytesPerSecond/float64(p.config.MaxRate))
+		}
+		p.plan.Expected = max(p.plan.Expected, time.Duration(seconds*float64(time.Second)))
+		rows, guessed := estimateRows(sampled)
+		p.plan.Guessed = p.plan.Guessed || !mostlyKnown(rows, guessed)
 	}
 	return nil
 }

@@ -65,6 +65,7 @@ func (c *comparison) confirm(ctx context.Context) {
 		}
 		if err := sleep(ctx, wait); err != nil {
 			c.result.Divergences.Volatile += pending.count
+			c.unsettled = "could not be read again until the recheck window ended"
 			c.fail(err)
 			return
 		}

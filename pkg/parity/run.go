@@ -33,6 +33,10 @@ type Config struct {
 	// Workers is the number of reading connections a side, which bounds how
 	// many tables are read at once. Default: 1.
 	Workers int
+	// MaxRate is how many bytes a second the readers of a side take at most;
+	// 0: unbounded. They see to that themselves; a pass takes the small tables
+	// first then, and a plan reckons with it.
+	MaxRate int64
 	// Recheck is how long a target may take to catch up before a row that
 	// still differs is called divergent. 0: rows are read again at once.
 	Recheck time.Duration
@@ -155,6 +159,7 @@ type runner struct {
 	config  Config
 	result  Pass
 	trouble []string // what kept the pass as a whole from being complete
+	order   []int    // in which tables are begun; nil: as they were given
 }
 
 func describeTrouble(ctx context.Context, err error) string {
@@ -257,25 +262,37 @@ func (r *runner) inspect(ctx context.Context, all *pair) error {
 
 func (r *runner) start(all *pair) {
 	start := PassStart{StartedAt: r.result.StartedAt, Server: r.result.Server, Tables: len(r.config.Tables)}
-	for side, names := range r.names() {
-		for _, name := range names {
-			if t, err := all.reader[side].Table(name); err == nil {
-				start.Rows += max(0, estimate(t))
-				start.Bytes += t.Bytes()
-			}
+	var expected expectation
+	sizes := make([]int64, len(r.config.Tables))
+	for i, names := range r.config.Tables {
+		source, sourceErr := all.reader[relation.Source].Table(names.Source)
+		target, targetErr := all.reader[relation.Target].Table(names.Target)
+		if sourceErr == nil && targetErr == nil {
+			expected.add([2]*relation.Table{source, target})
+			sizes[i] = source.Bytes() + target.Bytes()
 		}
 	}
+	start.Rows, start.Bytes = expected.total(), expected.bytes
 	r.observer.PassStarted(start)
+	if r.config.MaxRate > 0 {
+		// The rate is what the pass waits for: it takes as long in any order,
+		// and most tables are done early in this one.
+		r.order = smallestFirst(sizes)
+	}
 }
 
-// compareAll compares the tables in their order, several at once: while the
+// compareAll compares the tables in order, several at once: while the
 // last chunks of one are read, the workers that are free begin the next.
 func (r *runner) compareAll(ctx context.Context, all *pair) {
 	r.result.Tables = make([]Table, len(r.config.Tables))
 	schema := make([][]SchemaDifference, len(r.config.Tables))
 	reading := make(limiter, r.workers+1)
 	var wg sync.WaitGroup
-	for i, names := range r.config.Tables {
+	for i := range r.config.Tables {
+		if r.order != nil {
+			i = r.order[i]
+		}
+		names := r.config.Tables[i]
 		c := &comparison{pass: &r.pass, policy: names.Policy, reported: lowest[Divergence]{limit: r.maxRows}}
 		c.result.Name, c.result.TargetName = names.Source, names.Target
 		started := time.Now()
@@ -387,12 +404,7 @@ func (r *runner) matchReason(rows int64) string {
 	return fmt.Sprintf("%s in %s %s identical", countRows(rows), countTables(len(p.Tables)), are(rows))
 }
 
-func countTables(n int) string {
-	if n == 1 {
-		return "1 table"
-	}
-	return fmt.Sprintf("%d tables", n)
-}
+func countTables(n int) string { return plural(int64(n), "table") }
 
 // summarise joins the first few reasons.
 func summarise(reasons []string) string {
@@ -400,5 +412,5 @@ func summarise(reasons []string) string {
 	if len(reasons) <= most {
 		return strings.Join(reasons, "; ")
 	}
-	return fmt.Sprintf("%s; and %d more", strings.Join(reasons[:most], "; "), len(reasons)-most)
+	return fmt.Sprintf("%s; and %s more", strings.Join(reasons[:most], "; "), count(int64(len(reasons)-most)))
 }

@@ -17,6 +17,9 @@ const (
 	// waiting for lowWater bytes lets one wake-up drain many sends.
 	lowWater   = 256 << 10
 	readBuffer = 512 << 10
+	// leastRead is how much is read at a time under the lowest of rates: what
+	// the server sends at once.
+	leastRead = 8 << 10
 	// A tail shorter than lowWater would wait for ever, so after quietTicks in
 	// which no byte arrived, or slowTicks in which too few did, the mark is
 	// lowered until the next read returns. A server whose cores are all busy may
@@ -90,7 +93,7 @@ func (c *bulkConn) fill() error {
 		c.remark()
 	}
 	c.waiting.Store(true)
-	n, err := c.Conn.Read(c.buf)
+	n, err := c.Conn.Read(c.buf[:c.most()])
 	c.waiting.Store(false)
 	c.reads.Add(1)
 	if c.lowered.Load() {
@@ -107,6 +110,15 @@ func (c *bulkConn) fill() error {
 		c.pause(c.limiter.ReserveN(time.Now(), n).Delay())
 	}
 	return nil
+}
+
+// most is how many bytes are read at a time: under a low rate few, as each read
+// is followed by a pause in which nothing happens.
+func (c *bulkConn) most() int {
+	if c.limiter == nil {
+		return len(c.buf)
+	}
+	return int(min(float64(len(c.buf)), max(leastRead, float64(c.limiter.Limit())/4)))
 }
 
 // pause holds up the reader to keep to the rate. Whoever cancels a read sets a

@@ -13,8 +13,12 @@ import (
 	"github.com/verifierd/verifierd/pkg/rowhash"
 )
 
-// reportRows is how many rows a worker reads between two reports of progress.
-const reportRows = 1 << 14
+// How many rows and bytes a worker reads at most between two reports of
+// progress.
+const (
+	reportRows  = 1 << 14
+	reportBytes = 16 << 20
+)
 
 // Scan reads a table wholly and returns the digests of its leaves, and a
 // sketch of the given size, nil for none. Any error means that nothing was
@@ -32,16 +36,16 @@ func (s *Snapshot) Scan(ctx context.Context, t *relation.Table, form *relation.F
 			return chunkReader{}, err
 		}
 		part := newSummary(layout, sketch)
-		count := &counter{progress: progress}
+		count := &counter{progress: progress, every: s.db.reportBytes()}
 		return chunkReader{
 			query: form.Select(s.side), hasher: h,
 			row: part.adder(h, len(form.Key) == 0, count),
 			finish: func() error {
-				count.flush()
 				mu.Lock()
 				defer mu.Unlock()
 				return total.merge(part)
 			},
+			end: count.flush, // what was read of a scan that is cut short counts, too
 		}, nil
 	})
 	if err != nil {
@@ -97,13 +101,14 @@ func (s *summary) adder(h *rowhash.Hasher, keyless bool, count *counter) rowFunc
 // counter gathers progress so that it is reported now and then.
 type counter struct {
 	progress    func(rows, bytes int64)
+	every       int64 // bytes
 	rows, bytes int64
 }
 
 func (c *counter) add(bytes int) {
 	c.rows++
 	c.bytes += int64(bytes)
-	if c.rows == reportRows || c.bytes > 16<<20 {
+	if c.rows == reportRows || c.bytes > c.every {
 		c.flush()
 	}
 }
@@ -113,6 +118,15 @@ func (c *counter) flush() {
 		c.progress(c.rows, c.bytes)
 	}
 	c.rows, c.bytes = 0, 0
+}
+
+// reportBytes is how many bytes a worker reads between two reports: fewer where
+// a rate holds it up, so that progress shows every second or so.
+func (db *Database) reportBytes() int64 {
+	if db.config.MaxRate <= 0 {
+		return reportBytes
+	}
+	return min(reportBytes, db.config.MaxRate/int64(db.config.Workers))
 }
 
 // rowFunc receives a row and the tuple it came from; both are valid during the
@@ -125,6 +139,7 @@ type chunkReader struct {
 	hasher *rowhash.Hasher
 	row    rowFunc
 	finish func() error // after the worker's last chunk, if all went well
+	end    func()       // after the worker's last chunk, however it went; nil: nothing to do
 }
 
 // eachChunk streams the chunks through as many workers as are free. Each
@@ -144,6 +159,9 @@ func (s *Snapshot) eachChunk(ctx context.Context, form *relation.Form, chunks []
 				r, err := reader()
 				if err != nil {
 					return err
+				}
+				if r.end != nil {
+					defer r.end()
 				}
 				for {
 					i := int(next.Add(1)) - 1
