@@ -77,7 +77,7 @@ them by hash, and names the rows that differ. It writes to neither.
 ` + exitCodesText,
 		UsageText: "verifierd COMMAND [flags]",
 		Commands: []*cli.Command{
-			p.command(p.verifyCommand()), p.command(p.demoCommand()),
+			p.command(p.verifyCommand()), p.command(p.demoCommand()), p.command(p.configCommand()),
 			p.command(p.completionCommand()), p.command(p.manCommand()), p.command(p.helpCommand()),
 		},
 		Flags: []cli.Flag{

@@ -2,11 +2,10 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/verifierd/verifierd/internal/config"
 	"github.com/verifierd/verifierd/pkg/relation"
 )
 
@@ -64,33 +63,16 @@ func cutUnquoted(s string) (left, right string, ok bool) {
 	return "", "", false
 }
 
-// units of bytes, as people write them.
-var units = map[string]float64{
-	"": 1, "b": 1,
-	"k": 1e3, "kb": 1e3, "kib": 1 << 10,
-	"m": 1e6, "mb": 1e6, "mib": 1 << 20,
-	"g": 1e9, "gb": 1e9, "gib": 1 << 30,
-	"t": 1e12, "tb": 1e12, "tib": 1 << 40,
-}
-
-// parseRate reads a number of bytes a second: 50MB, 1.5 GiB/s, 1000000. Empty
-// is 0, no limit.
+// parseRate reads a number of bytes a second. Empty is 0, no limit.
 func parseRate(s string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	text := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(s)), "/s")
-	end := strings.IndexFunc(text, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
-	if end < 0 {
-		end = len(text)
+	rate, err := config.ParseRate(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q: %w", s, err)
 	}
-	number, err := strconv.ParseFloat(text[:end], 64)
-	unit, known := units[strings.TrimSpace(text[end:])]
-	bytes := math.Round(number * unit)
-	if err != nil || !known || bytes < 1 || bytes >= math.MaxInt64 {
-		return 0, fmt.Errorf("%q: want bytes a second, for example 50MB, 50MiB or 1GiB", s)
-	}
-	return int64(bytes), nil
+	return rate, nil
 }
 
 func oneOf(s string, allowed ...string) error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/verifierd/verifierd/internal/config"
 	"github.com/verifierd/verifierd/internal/daemon"
 	"github.com/verifierd/verifierd/internal/progress"
 	"github.com/verifierd/verifierd/internal/report"
@@ -35,6 +36,7 @@ Examples:
    verifierd verify --source … --target … --table 'public.*' --exclude public.log
    verifierd verify --source … --target … --plan
    verifierd verify --source … --target … --output json --out report.json
+   verifierd verify --config verifierd.yaml --migration orders
 
 ` + exitCodesText + `
 With --plan: 0 when nothing stands in the way, else 2.
@@ -60,6 +62,14 @@ func (p *program) verifyCommand() *cli.Command {
 			&cli.StringFlag{
 				Name: "target", Category: whatToCompare, EnvVars: []string{"VERIFIERD_TARGET"},
 				Usage: "`DSN` of the database that should be a copy",
+			},
+			&cli.StringFlag{
+				Name: "config", Category: whatToCompare, TakesFile: true,
+				Usage: "`FILE` that describes migrations: databases, tables, columns; flags go before it",
+			},
+			&cli.StringFlag{
+				Name: "migration", Category: whatToCompare,
+				Usage: "`NAME` of the migration in that file, if it describes several",
 			},
 			&cli.StringSliceFlag{
 				Name: "table", Category: whatToCompare,
@@ -221,14 +231,23 @@ func newDisplay(stderr io.Writer) *progress.Display {
 // newVerifyJob checks all flags: what is wrong shows before anything connects.
 func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 	job := &verifyJob{out: c.String("out"), plan: c.Bool("plan")}
+	file, err := loadSettings(c)
+	if err != nil {
+		return nil, err
+	}
+	job.warnings = file.warnings
 	o := &job.options
-	o.Workers = c.Int("workers")
-	o.Recheck = c.Duration("recheck")
-	o.StallTimeout = c.Duration("stall-timeout")
+	o.Workers = setting(c, "workers", c.Int("workers"), file.Verify.Workers)
+	o.Recheck = setting(c, "recheck", c.Duration("recheck"), file.Verify.Recheck)
+	o.StallTimeout = setting(c, "stall-timeout", c.Duration("stall-timeout"), file.Verify.StallTimeout)
 	o.MaxDivergences = c.Int("max-divergences")
-	o.IgnoreLargeObjects = c.Bool("ignore-large-objects")
+	o.IgnoreLargeObjects = setting(c, "ignore-large-objects", c.Bool("ignore-large-objects"), file.Verify.IgnoreLargeObjects)
 	o.SpillDir = c.String("temp-dir")
-	o.PerTable = c.String("snapshot") == "table"
+	snapshot := setting(c, "snapshot", c.String("snapshot"), file.Verify.Snapshot)
+	o.PerTable = snapshot == "table"
+	if file.Verify.Timeout != nil {
+		o.Timeout = *file.Verify.Timeout
+	}
 
 	var problems []error
 	check := func(flag string, err error) {
@@ -237,28 +256,31 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 		}
 	}
 	for _, side := range relation.Sides {
-		dsn, warning, err := checkDSN(c, side.String())
-		check(side.String(), err)
-		o.DSN[side] = dsn
-		if warning != "" {
-			job.warnings = append(job.warnings, fmt.Sprintf("%s: %s", side, warning))
+		dsn, warnings, err := file.checkDSN(c, side)
+		if err != nil {
+			problems = append(problems, err)
 		}
+		o.DSN[side] = dsn
+		job.warnings = append(job.warnings, warnings...)
 	}
-	var err error
 	o.Tables, err = parsePatterns(c.StringSlice("table"))
 	check("table", err)
 	o.Exclude, err = parsePatterns(c.StringSlice("exclude"))
 	check("exclude", err)
 	o.Map, err = parseMap(c.StringSlice("map"))
 	check("map", err)
-	o.Read, err = daemon.ParseRead(c.String("read"))
+	if len(problems) == 0 {
+		file.selectWith(o)
+	}
+	o.Read, err = daemon.ParseRead(setting(c, "read", c.String("read"), file.Verify.Read))
 	check("read", err)
 	o.MaxRate, err = parseRate(c.String("max-rate"))
+	o.MaxRate = setting(c, "max-rate", o.MaxRate, file.maxRate)
 	check("max-rate", err)
-	o.Values, err = daemon.ParseValues(c.String("values"))
+	o.Values, err = daemon.ParseValues(setting(c, "values", c.String("values"), file.Verify.Values))
 	check("values", err)
-	check("snapshot", oneOf(c.String("snapshot"), snapshotScopes...))
-	check("workers", within(o.Workers, 1, maxWorkers))
+	check("snapshot", oneOf(snapshot, snapshotScopes...))
+	check("workers", within(o.Workers, 1, config.MaxWorkers))
 	check("max-divergences", within(o.MaxDivergences, 0, 1_000_000))
 	if o.Recheck < 0 {
 		check("recheck", fmt.Errorf("%s: want 0 or more", o.Recheck))
@@ -275,19 +297,6 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 		check("output", fmt.Errorf("a plan has no %s form: want %s or %s", job.format, report.Table, report.JSON))
 	}
 	return job, joinLines(problems)
-}
-
-// maxWorkers is far beyond what speeds up anything, and keeps a slip of the
-// finger from taking all of a server's connections.
-const maxWorkers = 256
-
-func checkDSN(c *cli.Context, side string) (dsn, warning string, err error) {
-	dsn = c.String(side)
-	if dsn == "" && !c.IsSet(side) {
-		return "", "", fmt.Errorf("missing: say which database it is, here or in VERIFIERD_%s", strings.ToUpper(side))
-	}
-	warning, err = daemon.CheckDSN(dsn)
-	return dsn, warning, err
 }
 
 // joinLines joins errors in one sentence.

@@ -39,6 +39,7 @@ type Options struct {
 	Workers            int               // connections a side that read; default: snapshot.DefaultWorkers
 	Read               snapshot.ReadMode // default: snapshot.Fast
 	PerTable           bool              // a snapshot a table rather than one for all
+	Timeout            time.Duration     // ends the pass, which is then incomplete; 0: none
 	Recheck            time.Duration     // how long the target may take to catch up
 	MaxRate            int64             // bytes a second and side; 0: unbounded
 	StallTimeout       time.Duration     // default: 60 s
@@ -72,7 +73,15 @@ type tuning struct {
 // which is then incomplete and says why.
 func Verify(ctx context.Context, o Options) *parity.Pass {
 	started := time.Now()
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+	}
 	pass, err := verify(ctx, o)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = errors.New("ran out of time")
+	}
 	if err != nil {
 		return &parity.Pass{Reason: reason(err), StartedAt: started, FinishedAt: time.Now()}
 	}

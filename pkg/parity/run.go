@@ -164,6 +164,9 @@ type runner struct {
 
 func describeTrouble(ctx context.Context, err error) string {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return "ran out of time"
+		}
 		return "interrupted"
 	}
 	// A joined error has a line for each side.
