@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"net"
 	"os"
@@ -199,6 +200,43 @@ func TestCannotConnect(t *testing.T) {
 				t.Log(r.stdout, r.stderr)
 			}
 		})
+	}
+}
+
+// TestUnreached: every format is a whole document although nothing was reached.
+func TestUnreached(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"table", "json", "ndjson", "junit", "html"} {
+		r := command(t, "verify", "--source", nowhere, "--target", nowhere, "--output", format)
+		r.want(t, 2)
+		out := strings.TrimSpace(r.stdout)
+		var doc struct{ Verdict, Reason string }
+		var suites struct {
+			Error string `xml:"testsuite>testcase>error"`
+		}
+		var err error
+		switch format {
+		case "table":
+			if strings.Contains(out, "\n") || !strings.HasPrefix(out, "INCOMPLETE: connect to the source") {
+				t.Errorf("want one line: %s", out)
+			}
+			continue
+		case "json", "ndjson":
+			err = json.Unmarshal([]byte(out), &doc)
+		case "junit":
+			if err = xml.Unmarshal([]byte(out), &suites); suites.Error == "" {
+				t.Errorf("the suite has no error: %s", out)
+			}
+			continue
+		default:
+			if !strings.Contains(out, "INCOMPLETE") || !strings.HasSuffix(out, "</html>") {
+				t.Errorf("%s: %s", format, out)
+			}
+			continue
+		}
+		if err != nil || doc.Verdict != "incomplete" || !strings.Contains(doc.Reason, "connect to the source") {
+			t.Errorf("%s: %v, %+v", format, err, doc)
+		}
 	}
 }
 

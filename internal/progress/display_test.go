@@ -294,6 +294,24 @@ func TestExtent(t *testing.T) {
 	}
 }
 
+// TestGuesses: no share is shown of what is not known.
+func TestGuesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out lockedBuffer
+		d := New(&out, Options{})
+		d.PassStarted(parity.PassStart{Tables: 2, Rows: -1, Bytes: 3 << 20})
+		d.TableStarted(parity.TableStart{Name: items, Rows: [2]int64{-1, -1}})
+		d.RowsRead(items, relation.Source, 1000, 1<<20)
+		time.Sleep(lineEvery + 2*time.Second)
+		d.Close()
+		for _, want := range []string{"comparing 2 tables: 3.0 MiB on both sides", "public.items  ?%  1,000+0 rows"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("no %q in %q", want, out.String())
+			}
+		}
+	})
+}
+
 func TestMeter(t *testing.T) {
 	now := time.Now()
 	m := newMeter(now)
