@@ -69,7 +69,11 @@ func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]st
 		p.gaps = append(p.gaps, fmt.Sprintf("column %s holds values of type %s, which mean nothing on another server: exclude it in the table's policy", relation.QuoteIdent(source.Name), bare))
 		return
 	}
-	if encodings[0] != encodings[1] && (sortsKeysByBytes(source.Type) || sortsKeysByBytes(target.Type)) {
+	if why := cmpFirst(unstable(source.Type), unstable(target.Type)); why != "" {
+		p.gaps = append(p.gaps, fmt.Sprintf("column %s of type %s cannot be compared: %s", relation.QuoteIdent(source.Name), source.Definition, why))
+		return
+	}
+	if encodings[0] != encodings[1] && !acrossEncodings(&field, source, target, encodings) {
 		p.gaps = append(p.gaps, fmt.Sprintf("column %s of type %s cannot be compared between encodings %s and %s", relation.QuoteIdent(source.Name), source.Definition, encodings[0], encodings[1]))
 		return
 	}
@@ -172,26 +176,6 @@ func anyPart(t *relation.Type, f func(*relation.Type) bool) bool {
 		return false
 	}
 	return f(t) || anyPart(t.Elem, f) || slices.ContainsFunc(t.Attributes, func(a *relation.Type) bool { return anyPart(a, f) })
-}
-
-// incomparable returns the part of a type whose values name objects or
-// transactions of one server only; empty if there is none.
-func incomparable(t *relation.Type) (name string) {
-	anyPart(t, func(t *relation.Type) bool {
-		if t.Builtin("oid", "xid", "cid", "tid", "oidvector") {
-			name = t.Name
-		}
-		return name != ""
-	})
-	return name
-}
-
-// sortsKeysByBytes reports whether a type's output depends on the encoding:
-// jsonb and hstore keep their keys sorted by length in bytes.
-func sortsKeysByBytes(t *relation.Type) bool {
-	return anyPart(t, func(t *relation.Type) bool {
-		return t.Builtin("jsonb") || extensionType(t) && t.Name == "hstore"
-	})
 }
 
 // needsText reports whether values must be compared in their text form: the
@@ -346,14 +330,6 @@ func (p *plannedForm) orderedPrefix() int {
 		}
 	}
 	return n
-}
-
-// receivable reports whether a server takes a type's canonical bytes for a
-// value: those of arrays and composites lack the OIDs that it insists on.
-func receivable(t *relation.Type) bool {
-	return !anyPart(t, func(t *relation.Type) bool {
-		return t.Kind == relation.Array || t.Kind == relation.Composite || t.Builtin("int2vector")
-	})
 }
 
 // canLookUp reports whether an index of the side finds rows by the whole key,

@@ -97,15 +97,18 @@ func TestPlanFormColumns(t *testing.T) {
 func TestPlanFormEncodings(t *testing.T) {
 	columns := []string{"a int4", "j jsonb", "h public.hstore+", "ja jsonb[]", "x json", "t text"}
 	p := planForm(tableOf(columns, "a"), tableOf(columns, "a"), [2]string{"LATIN1", "UTF8"}, rules{})
-	if len(p.gaps) != 3 || len(p.Fields) != 3 {
-		t.Errorf("%d fields, gaps %q; want jsonb, hstore and jsonb[] left out", len(p.Fields), p.gaps)
+	if len(p.gaps) != 0 || len(p.Fields) != 6 {
+		t.Fatalf("%d fields, gaps %q", len(p.Fields), p.gaps)
 	}
-	for _, gap := range p.gaps {
-		if !strings.Contains(gap, "between encodings LATIN1 and UTF8") {
-			t.Errorf("gap %q does not say why", gap)
+	for i, want := range []struct {
+		reorder bool
+		cast    string
+	}{{}, {reorder: true}, {reorder: true, cast: jsonbType.SQL()}, {reorder: true}, {}, {}} {
+		if f := p.Fields[i]; f.Reorder != want.reorder || f.Cast != [2]string{want.cast, want.cast} {
+			t.Errorf("%s: reordered: %t, cast %q; want %+v", columns[i], f.Reorder, f.Cast, want)
 		}
 	}
-	if p := planForm(tableOf(columns, "a"), tableOf(columns, "a"), sameEncoding, rules{}); len(p.gaps) != 0 || len(p.Fields) != 6 {
+	if p := planForm(tableOf(columns, "a"), tableOf(columns, "a"), sameEncoding, rules{}); len(p.gaps) != 0 || len(p.Fields) != 6 || p.Fields[1].Reorder || p.Fields[2].Cast[0] != "" {
 		t.Errorf("in one encoding: %d fields, gaps %q", len(p.Fields), p.gaps)
 	}
 }

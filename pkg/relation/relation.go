@@ -225,6 +225,9 @@ type Field struct {
 	// Value says that what PostgreSQL takes for equal has the same canonical
 	// bytes: numeric without its scale, −0 as 0, numbers in jsonb without theirs.
 	Value bool
+	// Reorder says that the sides' encodings differ, and that the type has parts
+	// in the order of their bytes: they are put in one order.
+	Reorder bool
 }
 
 // Expression is an SQL expression over a row of a table, as one side reads it.

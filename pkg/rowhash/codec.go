@@ -14,6 +14,7 @@ import (
 type Codec struct {
 	kind    kind
 	byValue bool    // of floats: −0 is 0
+	sorted  bool    // of jsonb: see JSONBValueSorted
 	parts   []Codec // element, bound or attribute types
 }
 
@@ -31,6 +32,8 @@ const (
 	multirange
 	numeric
 	jsonb
+	sortedJSONB
+	sortedTSVector
 )
 
 // Codecs of scalar types. A float's NaN has many bit patterns, of which
@@ -134,7 +137,7 @@ func (c Codec) needsRewrite(b []byte) bool {
 	case numeric:
 		return len(b) < numericHeader || b[6]|b[7] != 0
 	case jsonb:
-		return len(b) == 0 || bytes.IndexByte(b, '.') >= 0
+		return len(b) == 0 || c.sorted || bytes.IndexByte(b, '.') >= 0
 	}
 	return true
 }
@@ -170,6 +173,10 @@ func (c Codec) rewrite(b []byte) error {
 		return c.rewriteRange(b)
 	case multirange:
 		return c.rewriteMultirange(b)
+	case sortedJSONB:
+		return sortJSONB(b)
+	case sortedTSVector:
+		return sortTSVector(b)
 	case numeric:
 		return rewriteNumeric(b)
 	case jsonb:

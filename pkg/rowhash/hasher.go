@@ -243,6 +243,9 @@ func (h *Hasher) moveFields() (err error) {
 			continue
 		case codec.resizes():
 			h.scratch, err = appendJSONB(h.scratch, value)
+			if err == nil && codec.sorted {
+				err = sortJSONB(h.scratch[start:])
+			}
 			binary.BigEndian.PutUint32(h.scratch[start-lengthWord:], uint32(len(h.scratch)-start))
 		default:
 			h.scratch = append(h.scratch, value...)

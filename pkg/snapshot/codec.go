@@ -8,23 +8,34 @@ import (
 )
 
 // codec returns how a type's binary form becomes canonical; by value, if what
-// PostgreSQL takes for equal is to be the same.
-func codec(t *relation.Type, value bool) rowhash.Codec {
+// PostgreSQL takes for equal is to be the same; reordered, if what the encoding
+// puts in order is to have one order.
+func codec(t *relation.Type, value, reorder bool) rowhash.Codec {
 	switch t.Kind {
 	case relation.Domain:
-		return codec(t.Elem, value)
+		return codec(t.Elem, value, reorder)
 	case relation.Array:
-		return rowhash.ArrayOf(codec(t.Elem, value))
+		return rowhash.ArrayOf(codec(t.Elem, value, reorder))
 	case relation.Range:
-		return rowhash.RangeOf(codec(t.Elem, value))
+		return rowhash.RangeOf(codec(t.Elem, value, reorder))
 	case relation.Multirange:
-		return rowhash.MultirangeOf(codec(t.Elem.Elem, value))
+		return rowhash.MultirangeOf(codec(t.Elem.Elem, value, reorder))
 	case relation.Composite:
 		attrs := make([]rowhash.Codec, len(t.Attributes))
 		for i, a := range t.Attributes {
-			attrs[i] = codec(a, value)
+			attrs[i] = codec(a, value, reorder)
 		}
 		return rowhash.Record(attrs...)
+	}
+	if reorder {
+		switch {
+		case t.Builtin("jsonb") && value:
+			return rowhash.JSONBValueSorted
+		case t.Builtin("jsonb"):
+			return rowhash.JSONBSorted
+		case t.Builtin("tsvector"):
+			return rowhash.TSVectorSorted
+		}
 	}
 	if value {
 		return valueCodec(t)
@@ -72,7 +83,7 @@ func valueCodec(t *relation.Type) rowhash.Codec {
 func (s *Snapshot) hasher(form *relation.Form, extra int) (*rowhash.Hasher, error) {
 	config := rowhash.Config{Seed: s.db.config.Seed, Key: form.Key, Extra: extra}
 	for i := range form.Fields {
-		config.Columns = append(config.Columns, codec(form.Fields[i].Type[s.side], form.Fields[i].Value))
+		config.Columns = append(config.Columns, codec(form.Fields[i].Type[s.side], form.Fields[i].Value, form.Fields[i].Reorder))
 	}
 	for _, f := range form.KeyFields()[:form.Ordered] {
 		config.Ordered = append(config.Ordered, order(f.Type[s.side]))

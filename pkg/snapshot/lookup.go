@@ -40,7 +40,7 @@ func (s *Snapshot) detail(t *relation.Table, form *relation.Form, values bool) (
 		exprs = append(exprs, form.Select(s.side))
 	}
 	for _, k := range form.KeyFields() {
-		exprs = append(exprs, "("+k.Expr(s.side)+")::text")
+		exprs = append(exprs, text(k, s.side))
 	}
 	if t.Kind == relation.View {
 		exprs = append(exprs, "NULL::text") // a view's rows are nowhere
@@ -50,13 +50,25 @@ func (s *Snapshot) detail(t *relation.Table, form *relation.Form, values bool) (
 	if values && canShowValues(form) {
 		d.values = len(form.Fields)
 		for i := range form.Fields {
-			exprs = append(exprs, "("+form.Fields[i].Expr(s.side)+")::text")
+			exprs = append(exprs, text(&form.Fields[i], s.side))
 		}
 	}
 	d.list = strings.Join(exprs, ", ")
 	var err error
 	d.h, err = s.hasher(form, d.keys+1+d.values)
 	return d, err
+}
+
+// text returns the SQL expression of a field's text form. The cast of a "char"
+// beyond ASCII gives a byte that is no text in most encodings: it comes in octal
+// as servers from version 15 on print it.
+func text(f *relation.Field, side relation.Side) string {
+	e := "(" + f.Expr(side) + ")"
+	if f.Type[side].Underlying().Builtin("char") {
+		n := "(" + e + "::int4 + 256)"
+		return fmt.Sprintf(`CASE WHEN %s::int4 < 0 THEN '\'||%s/64||%s/8%%8||%s%%8 ELSE %s::text END`, e, n, n, n, e)
+	}
+	return e + "::text"
 }
 
 // describe fills in the row that the hasher has just hashed.
