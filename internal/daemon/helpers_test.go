@@ -141,6 +141,9 @@ func describeTable(b *strings.Builder, t *parity.Table) {
 	for i := range t.Rows {
 		describeRow(b, &t.Rows[i])
 	}
+	for _, u := range t.Unverified {
+		fmt.Fprintf(b, "  unverified: %s\n", u)
+	}
 	for _, n := range t.Notes {
 		fmt.Fprintf(b, "  note: %s\n", n)
 	}

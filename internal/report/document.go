@@ -63,6 +63,7 @@ type documentTable struct {
 	Reason      string            `json:"reason"`
 	Key         []string          `json:"key"`
 	Uncompared  []string          `json:"uncompared,omitempty"` // columns
+	Unverified  []string          `json:"unverified,omitempty"` // what the policy leaves out
 	Source      documentTableSide `json:"source"`
 	Target      documentTableSide `json:"target"`
 	Divergences documentCounts    `json:"divergences"`
@@ -239,6 +240,7 @@ func newTableHead(t *parity.Table) documentTable {
 		Reason:      t.Reason,
 		Key:         list(t.Key),
 		Uncompared:  t.Uncompared,
+		Unverified:  t.Unverified,
 		Source:      documentTableSide(t.Side[relation.Source]),
 		Target:      documentTableSide(t.Side[relation.Target]),
 		Divergences: documentCounts{c.Missing, c.Extra, c.Mismatched, c.Healed, c.Volatile, c.Explained, c.Truncated},

@@ -157,6 +157,9 @@ func asides(t *parity.Table) []string {
 			out = append(out, "The divergences do not account for the whole difference between the two sides: there may be others.")
 		}
 	}
+	for _, s := range t.Unverified {
+		out = append(out, "Not verified, by policy: "+text.Prose(s)+".")
+	}
 	if c.Healed > 0 {
 		out = append(out, text.Plural(c.Healed, "row", "rows")+
 			" differed at the snapshots and no longer did when read again (healed): not identical at one snapshot.")

@@ -455,6 +455,9 @@ func (t *terminal) plannedDetails(p *parity.PlannedTable) {
 	for _, s := range p.Problems {
 		t.paragraph(indent+"problem: ", text.Prose(s))
 	}
+	for _, s := range p.Unverified {
+		t.paragraph(indent+"not verified, by policy: ", text.Prose(s))
+	}
 	for _, s := range p.Notes {
 		t.paragraph(indent+"note: ", text.Prose(s))
 	}

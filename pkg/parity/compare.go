@@ -311,7 +311,7 @@ func (c *comparison) conclude(started time.Time) Table {
 		reasons = c.incomplete
 	case t.Side[0].Read && t.Side[1].Read:
 		t.Verdict = Match
-		reasons = append(reasons, c.matchReason())
+		reasons = append(reasons, c.matchReason()+underPolicy(len(t.Unverified) > 0))
 	default:
 		t.Complete = false
 		reasons = append(reasons, "nothing was read")
@@ -323,6 +323,14 @@ func (c *comparison) conclude(started time.Time) Table {
 		t.Notes = append(t.Notes, "values are not shown: the table has too many columns for that")
 	}
 	return *t
+}
+
+// underPolicy qualifies a match of tables whose policies leave something out.
+func underPolicy(unverified bool) string {
+	if !unverified {
+		return ""
+	}
+	return ", but for what the policy leaves out"
 }
 
 func (c *comparison) matchReason() string {

@@ -389,7 +389,7 @@ func (r *runner) conclude() *Pass {
 		p.Reason = summarise(unsure)
 	default:
 		p.Verdict = Match
-		p.Reason = r.matchReason(rows)
+		p.Reason = r.matchReason(rows) + underPolicy(slices.ContainsFunc(p.Tables, func(t Table) bool { return len(t.Unverified) > 0 }))
 	}
 	p.FinishedAt = time.Now()
 	return p

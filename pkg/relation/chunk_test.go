@@ -209,6 +209,11 @@ func TestFormDescribe(t *testing.T) {
 		"fewer":              func(f *Form) { f.Fields = f.Fields[:2] },
 		"a quote in a name":  func(f *Form) { f.Fields[1].Name[Source] = `c1" int4` },
 		"a spaced-out name":  func(f *Form) { f.Fields[1].Name[Source] = "c1 int4" },
+		"an expression":      func(f *Form) { f.Fields[1].SQL[Source] = "lower(c1)" },
+		"the target's":       func(f *Form) { f.Fields[1].SQL[Target] = "lower(c1)" },
+		"by value":           func(f *Form) { f.Fields[1].Value = true },
+		"a condition":        func(f *Form) { f.Where[Source] = "true" },
+		"another condition":  func(f *Form) { f.Where[Target] = "true" },
 		"names run together": func(f *Form) { f.Table[Source] = Name{"s.a", "a"} },
 	} {
 		text := form(change)
