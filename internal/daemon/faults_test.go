@@ -219,8 +219,8 @@ func TestBackendTerminated(t *testing.T) {
 		locked := make(chan struct{})
 		writer.exec("BEGIN; SELECT txid_current()") // so that there is a second reading to wait for
 		p := bounded(t, Options{DSN: dsn, Workers: 2, Recheck: endless, Observer: onStage("again in", func() {
-			go func() { // queues behind ours
-				locker.exec("BEGIN; LOCK TABLE a_small IN ACCESS EXCLUSIVE MODE; ROLLBACK")
+			go func() { // queues behind ours, gets what the pass gives up, and keeps it
+				locker.exec("BEGIN; LOCK TABLE a_small IN ACCESS EXCLUSIVE MODE")
 				close(locked)
 			}()
 			waitForBlocked(t, dsn[1])

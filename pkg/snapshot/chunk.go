@@ -115,13 +115,12 @@ func (s *Snapshot) histogram(ctx context.Context, t *relation.Table, m *relation
 	return nil, nil, nil
 }
 
-func (s *Snapshot) holderQuery(ctx context.Context, sql string) ([][]*string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.holder == nil {
-		return nil, ErrClosed
-	}
-	return s.holder.query(ctx, sql)
+func (s *Snapshot) holderQuery(ctx context.Context, sql string) (rows [][]*string, err error) {
+	err = s.withHolder(ctx, func(ctx context.Context, holder *session) error {
+		rows, err = holder.query(ctx, sql)
+		return err
+	})
+	return rows, err
 }
 
 // Sample looks at up to about limit keys, spread over the table's rows.

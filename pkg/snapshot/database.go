@@ -178,18 +178,20 @@ func (s *session) unhurried(ctx context.Context, f func() error) error {
 
 // withWorker runs f on a reading connection that sees snap. It waits for a
 // free one; waiters are served in their order.
-func (db *Database) withWorker(ctx context.Context, snap *Snapshot, f func(*session) error) error {
+func (db *Database) withWorker(ctx context.Context, snap *Snapshot, f func(context.Context, *session) error) error {
 	var s *session
 	select {
 	case s = <-db.workers:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-snap.lost.Done():
+		return context.Cause(snap.lost)
 	}
 	return db.lend(ctx, s, snap, f)
 }
 
 // tryWorker is withWorker if a connection is free at once; else ran is false.
-func (db *Database) tryWorker(ctx context.Context, snap *Snapshot, f func(*session) error) (ran bool, err error) {
+func (db *Database) tryWorker(ctx context.Context, snap *Snapshot, f func(context.Context, *session) error) (ran bool, err error) {
 	select {
 	case s := <-db.workers:
 		return true, db.lend(ctx, s, snap, f)
@@ -198,14 +200,20 @@ func (db *Database) tryWorker(ctx context.Context, snap *Snapshot, f func(*sessi
 	}
 }
 
-func (db *Database) lend(ctx context.Context, s *session, snap *Snapshot, f func(*session) error) (err error) {
+func (db *Database) lend(ctx context.Context, s *session, snap *Snapshot, f func(context.Context, *session) error) (err error) {
 	defer func() {
+		if s != nil && !s.conn.IsClosed() && snap.lost.Err() != nil {
+			s.leave() // while it was at work, nobody else could make it
+		}
 		if s != nil && s.conn.IsClosed() {
 			s.close()
 			s = nil // the next borrower opens another
 		}
 		db.workers <- s
+		err = snap.explain(err)
 	}()
+	ctx, release := snap.bind(ctx)
+	defer release()
 	if db.ctx.Err() != nil {
 		return ErrClosed
 	}
@@ -223,7 +231,7 @@ func (db *Database) lend(ctx context.Context, s *session, snap *Snapshot, f func
 			s.leave()
 		}
 	}()
-	return f(s)
+	return f(ctx, s)
 }
 
 // forget takes idle workers out of a snapshot's transaction, so that none holds

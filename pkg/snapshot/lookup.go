@@ -113,7 +113,7 @@ func (s *Snapshot) Lookup(ctx context.Context, t *relation.Table, form *relation
 		return fmt.Errorf("look up rows of %s: %w", t.Name, err)
 	}
 	var tuple []byte
-	return s.withAny(ctx, func(sess *session) error {
+	return s.withAny(ctx, func(ctx context.Context, sess *session) error {
 		if err := sess.preferIndexes(ctx, true); err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ func (s *Snapshot) Rate(ctx context.Context, t *relation.Table, form *relation.F
 	}
 	var rows, bytes int64
 	var began time.Time
-	err = s.db.withWorker(ctx, s, func(sess *session) error {
+	err = s.db.withWorker(ctx, s, func(ctx context.Context, sess *session) error {
 		began = time.Now()
 		return sess.copy(ctx, s.selectFrom(form, form.Select(s.side), c.Member, c.Predicate()), c.Member.Bytes, rowhash.NewStream(func(tuple []byte) error {
 			rows++

@@ -96,7 +96,7 @@ func (s *Snapshot) sampleBlocks(ctx context.Context, m *relation.Member, form *r
  SELECT format('(%%s,%%s)', b / %d, 1 + (b * 7919) %% %d)::tid FROM generate_series(0::bigint, %d, %d) AS b))`,
 		perBlock, pointers, m.Blocks*perBlock-1, step))
 	var bounds []relation.Bound
-	err := s.db.withWorker(ctx, s, func(sess *session) error {
+	err := s.db.withWorker(ctx, s, func(ctx context.Context, sess *session) error {
 		return sess.queryBinary(ctx, query, nil, nil, func(row [][]byte) error {
 			var b relation.Bound
 			for i, k := range keys {

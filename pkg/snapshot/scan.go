@@ -149,7 +149,7 @@ func (s *Snapshot) eachChunk(ctx context.Context, form *relation.Form, chunks []
 	g, ctx := errgroup.WithContext(ctx)
 	for range min(len(chunks), s.db.config.Workers) {
 		g.Go(func() error {
-			return s.db.withWorker(ctx, s, func(sess *session) error {
+			return s.db.withWorker(ctx, s, func(ctx context.Context, sess *session) error {
 				if int(next.Load()) >= len(chunks) {
 					return nil // others were quicker
 				}
@@ -233,7 +233,7 @@ func (s *Snapshot) CollectRange(ctx context.Context, t *relation.Table, form *re
 	where := form.RangeCondition(s.side, lo, hi)
 	row := func(_ []byte, row rowhash.Row) error { return emit(row.Key, row.Hash) }
 	bytes := rows * t.Bytes() / max(1, t.Rows())
-	return s.db.withWorker(ctx, s, func(sess *session) error {
+	return s.db.withWorker(ctx, s, func(ctx context.Context, sess *session) error {
 		if err := sess.preferIndexes(ctx, where != ""); err != nil {
 			return err
 		}

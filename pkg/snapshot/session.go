@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,6 +29,7 @@ type session struct {
 	gate *gatedReader
 
 	at      *Snapshot // the snapshot that its transaction sees; nil: none
+	pid     string    // the backend that runs the transaction: a pooler may change it
 	byIndex bool      // plans are pinned to index scans
 }
 
@@ -129,6 +133,7 @@ func (s *session) close() {
 	if s.gate != nil {
 		s.gate.leave()
 	}
+	s.moveTo(nil)
 	s.db.watcher.remove(s.bulk)
 }
 
@@ -151,8 +156,55 @@ func (s *session) use(ctx context.Context, snap *Snapshot) error {
 		s.leave() // nobody else would: the transaction is no snapshot's yet
 		return err
 	}
-	s.at = snap
+	s.moveTo(snap)
 	return nil
+}
+
+// moveTo notes the snapshot that the session's transaction sees.
+func (s *session) moveTo(snap *Snapshot) {
+	if s.at != nil {
+		s.at.readers.remove(s)
+	}
+	if s.at = snap; snap != nil {
+		snap.readers.add(s)
+	}
+}
+
+// readers are the sessions in transactions that see a snapshot.
+type readers struct {
+	mu   sync.Mutex
+	pids map[*session]string
+}
+
+func (r *readers) add(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pids == nil {
+		r.pids = make(map[*session]string)
+	}
+	r.pids[s] = s.pid
+}
+
+func (r *readers) remove(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.pids, s)
+}
+
+func (r *readers) backends() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.pids))
+}
+
+// hangUp closes the connections of all readers. It does not wait for whoever
+// uses one to notice.
+func (r *readers) hangUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for s := range r.pids {
+		_ = s.bulk.Close()
+	}
 }
 
 func (s *session) rollback(ctx context.Context) error {
@@ -161,7 +213,8 @@ func (s *session) rollback(ctx context.Context) error {
 			return err
 		}
 	}
-	s.at, s.byIndex = nil, false
+	s.moveTo(nil)
+	s.byIndex = false
 	return nil
 }
 
@@ -176,9 +229,9 @@ func (s *session) leave() {
 }
 
 // checkPinned reads the pinned settings back: a proxy or an old server that
-// ignored one would make equal values look different.
+// ignored one would make equal values look different. It notes the backend, too.
 func (s *session) checkPinned(ctx context.Context) error {
-	var names []string
+	names := []string{"pg_backend_pid()"}
 	for _, p := range pinned {
 		if s.db.server.Number >= p.since {
 			names = append(names, "current_setting("+relation.QuoteLiteral(p.name)+")")
@@ -188,7 +241,8 @@ func (s *session) checkPinned(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read settings back: %w", err)
 	}
-	i := 0
+	s.pid = *rows[0][0]
+	i := 1
 	for _, p := range pinned {
 		if s.db.server.Number < p.since {
 			continue

@@ -24,6 +24,11 @@ type Snapshot struct {
 	mu     sync.Mutex // guards holder
 	holder *session   // keeps the snapshot and the locks
 
+	lost     context.Context // ends with the snapshot; its cause says why
+	lose     context.CancelCauseFunc
+	watching sync.WaitGroup
+	readers  readers
+
 	locks  relation.LockBudget
 	tables map[relation.Name]*relation.Table
 	broken map[relation.Name]error // why a table cannot be read
@@ -41,9 +46,15 @@ func (db *Database) Open(ctx context.Context, side relation.Side, names []relati
 		tables: make(map[relation.Name]*relation.Table),
 		broken: make(map[relation.Name]error),
 	}
+	s.lost, s.lose = context.WithCancelCause(context.Background())
 	if err := s.start(ctx, names); err != nil {
 		s.Close()
 		return nil, err
+	}
+	// On a standby the only one that waits is recovery, and how long that may
+	// is a setting of the server.
+	if !db.server.Standby {
+		s.watching.Go(s.watch)
 	}
 	return s, nil
 }
@@ -72,7 +83,7 @@ func (s *Snapshot) start(ctx context.Context, names []relation.Name) error {
 	if err := s.holder.checkPinned(ctx); err != nil {
 		return err
 	}
-	s.holder.at = s
+	s.holder.moveTo(s)
 	if err := s.loadCatalog(ctx, names); err != nil {
 		return fmt.Errorf("read catalog: %w", err)
 	}
@@ -98,10 +109,16 @@ func (s *Snapshot) lock(ctx context.Context, targets map[relation.Name][]lockTar
 		}
 	}
 	// Something cannot be locked; find out what, so that the rest is verified.
+	// Others may queue behind what is locked by then, so that the pass does not
+	// wait for each table in turn.
+	patience := time.Now().Add(s.db.config.LockTimeout)
 	for _, name := range names {
 		stmt := lockStatement(targets, []relation.Name{name})
 		if stmt == "" {
 			continue
+		}
+		if time.Now().After(patience) {
+			stmt += " NOWAIT"
 		}
 		err := s.holder.exec(ctx, "SAVEPOINT t;"+stmt+";RELEASE SAVEPOINT t")
 		if err == nil {
@@ -316,23 +333,21 @@ func (s *Snapshot) filenodes(ctx context.Context, oids []string, locked bool) (r
 
 // Replication tells what the database knows of replication now.
 func (s *Snapshot) Replication(ctx context.Context) (relation.Replication, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var r relation.Replication
-	if s.holder == nil {
-		return r, ErrClosed
-	}
-	// The first of these needs a privilege that not every role has.
-	err := s.holder.savepoint(ctx, func() error { return s.holder.subscriptions(ctx, &r) })
-	if hasCode(err, codeInsufficientPrivilege) {
-		r.Unknown = true
-	} else if err != nil {
-		return r, err
-	}
-	if s.db.server.Standby {
-		return r, s.holder.replay(ctx, &r)
-	}
-	return r, nil
+	err := s.withHolder(ctx, func(ctx context.Context, holder *session) error {
+		// The first of these needs a privilege that not every role has.
+		err := holder.savepoint(ctx, func() error { return holder.subscriptions(ctx, &r) })
+		if hasCode(err, codeInsufficientPrivilege) {
+			r.Unknown = true
+		} else if err != nil {
+			return err
+		}
+		if s.db.server.Standby {
+			return holder.replay(ctx, &r)
+		}
+		return nil
+	})
+	return r, err
 }
 
 // savepoint runs f so that a statement of it that fails does not abort the
@@ -403,27 +418,32 @@ func (s *session) replay(ctx context.Context, r *relation.Replication) error {
 // LargeObjects reports whether the database holds large objects, which live
 // outside of all tables.
 func (s *Snapshot) LargeObjects(ctx context.Context) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v, err := s.holder.queryOne(ctx, "SELECT EXISTS (SELECT 1 FROM pg_largeobject_metadata)")
+	rows, err := s.holderQuery(ctx, "SELECT 1 FROM pg_largeobject_metadata LIMIT 1")
 	if err != nil {
 		return false, fmt.Errorf("look for large objects: %w", err)
 	}
-	return v[0] == "t", nil
+	return len(rows) > 0, nil
 }
 
 // withAny runs f on a free worker or, when all are busy, on the connection that
 // holds the snapshot: a second reading does not wait for a long scan to end.
-func (s *Snapshot) withAny(ctx context.Context, f func(*session) error) error {
+func (s *Snapshot) withAny(ctx context.Context, f func(context.Context, *session) error) error {
 	if ran, err := s.db.tryWorker(ctx, s, f); ran {
 		return err
 	}
+	return s.withHolder(ctx, f)
+}
+
+// withHolder runs f on the connection that holds the snapshot.
+func (s *Snapshot) withHolder(ctx context.Context, f func(context.Context, *session) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.holder == nil {
-		return ErrClosed
+		return s.explain(ErrClosed)
 	}
-	return f(s.holder)
+	ctx, release := s.bind(ctx)
+	defer release()
+	return s.explain(f(ctx, s.holder))
 }
 
 // LargeRows returns how many rows were so large that one worker at a time
@@ -432,6 +452,14 @@ func (s *Snapshot) LargeRows() int64 { return s.db.LargeRows() }
 
 // Close ends the snapshot and its locks, also those of idle workers.
 func (s *Snapshot) Close() {
+	s.lose(ErrClosed)
+	s.watching.Wait()
+	s.release()
+}
+
+// release ends the transactions of those that read at the snapshot, and so its
+// locks. It has ended: who is still at work finds out, and leaves it too.
+func (s *Snapshot) release() {
 	s.db.forget(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
