@@ -12,7 +12,8 @@ import (
 // value from the source's type to the target's, whoever carries it (a cast, a
 // dump, replication), and it loses nothing. Only then there is a common form:
 // anything else would either blame values that were migrated well, or hide some
-// that were not. docs/type-changes.md lists all pairs.
+// that were not. float and json are exceptions, of which the schema's difference
+// speaks (comparedAs). docs/type-changes.md lists all pairs.
 
 // commonForm sets the casts and types that make a field's bytes comparable. It
 // reports false if the two types have no common form.
@@ -48,8 +49,7 @@ var families = []struct {
 	{varbitType, []string{"bit", "varbit"}},
 	{inetType, []string{"cidr", "inet"}},
 	{macaddr8Type, []string{"macaddr", "macaddr8"}},
-	// The exception: what a json holds beyond a jsonb is what the change of
-	// type gives up. SchemaDifference says so.
+	// What a json holds beyond a jsonb is what the change of type gives up.
 	{jsonbType, []string{"json", "jsonb"}},
 }
 
