@@ -39,11 +39,29 @@ type typeCase struct {
 	note      string // for the reader of the guarantees
 }
 
-// cases holds every type that a column can have.
+// groups hold every type that a column can have, as the guarantees list them.
+var groups = []struct {
+	title string
+	cases []typeCase
+}{
+	{"Numbers", numbers},
+	{"Text and bytes", texts},
+	{"Dates and times", times},
+	{"Documents", documents},
+	{"Ranges and text search", search},
+	{"Geometry", geometric},
+	{"Other built-in types", others},
+	{"Names of objects", named},
+	{"Types made by users", user},
+	{"Types of extensions", contrib},
+	{"Numbers of one server", serverBound},
+	{"Internal types", internals},
+}
+
 func cases() []typeCase {
 	var all []typeCase
-	for _, group := range [][]typeCase{numbers, texts, times, others, documents, geometric, search, named, serverBound, internals, user, contrib} {
-		all = append(all, group...)
+	for _, g := range groups {
+		all = append(all, g.cases...)
 	}
 	return all
 }

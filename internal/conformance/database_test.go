@@ -28,12 +28,12 @@ type place struct {
 	reversed bool
 }
 
-// setting pairs: of a pair of places, the source is as it comes and the target
-// is as different as can be.
-var placePairs = []struct {
+type placePair struct {
 	name           string
 	source, target place
-}{
+}
+
+var placePairs = []placePair{
 	{
 		"UTF8 in C to UTF8 in ICU",
 		place{name: "UTF8 C", encoding: "UTF8", options: options("UTF8", "C")},

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/verifierd/verifierd/internal/daemon"
-	"github.com/verifierd/verifierd/internal/pglocal/pgtest"
 	"github.com/verifierd/verifierd/pkg/parity"
 	"github.com/verifierd/verifierd/pkg/relation"
 )
@@ -443,18 +442,4 @@ func namedRows(t *parity.Table) map[string]string {
 		rows[key] = fmt.Sprintf("%s %v", row.Kind, row.Columns)
 	}
 	return rows
-}
-
-// TestTypes compares every type on a pair of servers: equal values are a match,
-// and each changed value is named.
-func TestTypes(t *testing.T) {
-	majors := pgtest.Majors()
-	for _, pair := range placePairs {
-		t.Run(pair.name, func(t *testing.T) {
-			s := load(t, [2]*database{newDatabase(t, majors[0], pair.source), newDatabase(t, majors[len(majors)-1], pair.target)})
-			s.checkEqual(t, s.verify(t))
-			s.mutate(t)
-			s.checkMutated(t, s.verify(t))
-		})
-	}
 }
