@@ -25,6 +25,7 @@ TEST_FLAGS ?=
 TEST_PG_MAJORS ?= 12,13,14,15,16,17,18
 FUZZTIME ?= 30s
 ORACLE_CASES ?= 2000
+CONFORMANCE_PAIR ?= random
 BENCH_FLAGS ?=
 BENCH_COUNT ?= 6
 DEMO_FLAGS ?=
@@ -57,8 +58,13 @@ test-race: ## the same under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(TEST_FLAGS) ./...
 
 .PHONY: test-matrix
-test-matrix: ## the same against every supported PostgreSQL (TEST_PG_MAJORS)
+test-matrix: ## the same against every supported PostgreSQL, and all types between all pairs (TEST_PG_MAJORS)
 	VERIFIERD_TEST_PG_MAJORS=$(TEST_PG_MAJORS) $(GO) test -timeout 90m $(TEST_FLAGS) ./...
+	VERIFIERD_TEST_PG_MAJORS=$(TEST_PG_MAJORS) VERIFIERD_CONFORMANCE_PAIR=all $(GO) test -timeout 60m -count=1 -v -run '^TestMatrix$$' ./internal/conformance
+
+.PHONY: test-pair
+test-pair: ## every type between one more pair of versions (CONFORMANCE_PAIR)
+	VERIFIERD_CONFORMANCE_PAIR=$(CONFORMANCE_PAIR) $(GO) test -timeout 20m -count=1 -v -run '^TestPair$$' ./internal/conformance
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## check style and the direction of imports, and that go.mod is tidy
