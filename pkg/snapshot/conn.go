@@ -113,12 +113,13 @@ func (c *bulkConn) fill() error {
 }
 
 // most is how many bytes are read at a time: under a low rate few, as each read
-// is followed by a pause in which nothing happens.
+// is followed by a pause, and the small reads of other connections queue behind
+// it.
 func (c *bulkConn) most() int {
 	if c.limiter == nil {
 		return len(c.buf)
 	}
-	return int(min(float64(len(c.buf)), max(leastRead, float64(c.limiter.Limit())/4)))
+	return int(min(float64(len(c.buf)), max(leastRead, float64(c.limiter.Limit())/32)))
 }
 
 // pause holds up the reader to keep to the rate. Whoever cancels a read sets a
