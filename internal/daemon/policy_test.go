@@ -112,9 +112,8 @@ func TestPolicyValue(t *testing.T) {
 				all.Value = append(all.Value, test.name)
 			}
 		}
-		sql = slices.Concat([]string{"CREATE TABLE wide (" + strings.Join(columns, ", ") + ")",
-			"INSERT INTO wide VALUES (" + strings.Join(equal, ", ") + ")"}, sql, []string{"CREATE TABLE bare AS SELECT * FROM wide"})
-		pgtest.Exec(t, dsn, sql...)
+		pgtest.Exec(t, dsn, "CREATE TABLE wide ("+strings.Join(columns, ", ")+")", "INSERT INTO wide VALUES ("+strings.Join(equal, ", ")+")")
+		pgtest.Exec(t, dsn, append(sql, "CREATE TABLE bare AS SELECT * FROM wide")...)
 	}
 	byValue["wide"], byValue["bare"] = all, all
 	o := options(t, dsn)
@@ -320,6 +319,27 @@ func TestPolicies(t *testing.T) {
 		schema: public.cast_key column v changed (drifts): "numeric" -> "numeric(6,2)"
 		schema: public.renamed column id changed (drifts): "integer" -> "bigint"
 	`)
+}
+
+// TestPolicyPlan: a plan says what is left out, and what cannot be obeyed.
+func TestPolicyPlan(t *testing.T) {
+	t.Parallel()
+	dsn := pairOf(t)
+	execBoth(t, dsn, "CREATE TABLE a (id int PRIMARY KEY, v int)", "INSERT INTO a SELECT i, i FROM generate_series(1, 1000) AS i", "ANALYZE a",
+		"CREATE TABLE b (id int PRIMARY KEY)")
+	plan, err := parity.MakePlan(context.Background(), policyConfig(t, options(t, dsn), map[string]parity.Policy{
+		"a": {Where: [2]string{"id < 10", "id < 10"}, Exclude: []string{"v"}}, "b": {Key: []string{"absent"}},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := plan.Tables[0], plan.Tables[1]
+	if len(a.Unverified) != 3 || len(a.Problems) != 0 || a.Side[0].Rows != -1 || a.Side[1].Rows != -1 {
+		t.Errorf("plan of a: unverified %q, problems %q, rows %d and %d", a.Unverified, a.Problems, a.Side[0].Rows, a.Side[1].Rows)
+	}
+	if len(b.Problems) != 1 || !strings.Contains(b.Problems[0], `no column "absent" for the key`) {
+		t.Errorf("plan of b: problems %q", b.Problems)
+	}
 }
 
 // TestPolicyRefused: a policy that cannot be obeyed leaves its table

@@ -142,7 +142,7 @@ func (c *comparison) moneyDiffers() bool {
 // digest reads both tables wholly and builds their trees.
 func (c *comparison) digest(ctx context.Context) error {
 	name, form := c.result.Name, &c.planned.Form
-	c.observer.TableStarted(TableStart{Name: name, Rows: expectedRows(c.at.table)})
+	c.observer.TableStarted(TableStart{Name: name, Rows: c.expectedRows()})
 	plan, err := c.planLeaves(ctx)
 	if err != nil {
 		return err

@@ -148,11 +148,12 @@ func (p *planner) addTable(ctx context.Context, names Tables) error {
 		}
 		t.Key, t.Leaves, t.Compare = c.result.Key, leaves.Leaves(), describeLeaves(&c.planned.Form, leaves)
 		for _, side := range relation.Sides {
-			if err := p.addSide(ctx, &t, c.at.table[side], side); err != nil {
+			if err := p.addSide(ctx, &t, c.at.table[side], side, c.rules.where[side]); err != nil {
 				return err
 			}
 		}
-		if p.largest == nil || p.size(p.largest) < p.size(c) {
+		// How fast the rows that fulfil a condition arrive says nothing of others.
+		if names.Policy.Where == [2]string{} && (p.largest == nil || p.size(p.largest) < p.size(c)) {
 			p.largest = c
 		}
 	}
@@ -177,7 +178,7 @@ func describeDifference(d *SchemaDifference) string {
 
 func (p *planner) size(c *comparison) int64 { return c.at.table[0].Bytes() + c.at.table[1].Bytes() }
 
-func (p *planner) addSide(ctx context.Context, planned *PlannedTable, t *relation.Table, side relation.Side) error {
+func (p *planner) addSide(ctx context.Context, planned *PlannedTable, t *relation.Table, side relation.Side, where string) error {
 	chunks, err := p.at.reader[side].Chunks(ctx, t)
 	if err != nil {
 		return err
@@ -185,7 +186,11 @@ func (p *planner) addSide(ctx context.Context, planned *PlannedTable, t *relatio
 	s := &planned.Side[side]
 	rows, guessed := estimateRows(t)
 	s.Members, s.Rows, s.Bytes, s.Chunks = len(t.Members), rows, t.Bytes(), len(chunks)
-	if s.Guessed = !mostlyKnown(rows, guessed); s.Guessed && rows == 0 {
+	s.Guessed = !mostlyKnown(rows, guessed)
+	switch {
+	case where != "":
+		s.Rows, s.Guessed = -1, false // statistics do not say how many fulfil it
+	case s.Guessed && rows == 0:
 		s.Rows = -1 // a view
 	}
 	s.Reading = describeChunks(len(t.Members), chunks)

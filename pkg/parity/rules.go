@@ -212,14 +212,12 @@ func setByValue(f *relation.Field, source, target *relation.Type) (unsupported s
 	case t.Builtin("bpchar"):
 		castBoth(f, textType)
 	case t.Kind == relation.Array && t.Elem.Underlying().Builtin("bpchar"):
-		castBoth(f, textArrayType)
+		castBoth(f, arrayOf(textType))
 	default:
 		f.Value = anyPart(t, changesByValue)
 	}
 	return ""
 }
-
-var textArrayType = &relation.Type{Schema: "pg_catalog", Name: "_text", OID: 1009, Kind: relation.Array, Elem: textType, BinaryOutput: true, Collation: true}
 
 // changesByValue reports whether values of the type that are equal may differ
 // in their bytes.

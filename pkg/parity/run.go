@@ -271,7 +271,11 @@ func (r *runner) start(all *pair) {
 		source, sourceErr := all.reader[relation.Source].Table(names.Source)
 		target, targetErr := all.reader[relation.Target].Table(names.Target)
 		if sourceErr == nil && targetErr == nil {
-			expected.add([2]*relation.Table{source, target})
+			add := expected.add
+			if names.Policy.Where != [2]string{} {
+				add = expected.guess
+			}
+			add([2]*relation.Table{source, target})
 			sizes[i] = source.Bytes() + target.Bytes()
 		}
 	}

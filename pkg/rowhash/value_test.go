@@ -81,8 +81,12 @@ func TestValueCodecErrors(t *testing.T) {
 		codec Codec
 		value []byte
 	}{
-		{NumericValue, nil}, {NumericValue, numericOf(7, 1)[:9]}, {NumericValue, append(numericOf(7, 1), 0)},
-		{JSONBValue, []byte{}}, {JSONBValue, []byte("\x021.0")}, {JSONBValue, jsonbOf(`"1.0`)},
+		{NumericValue, nil},
+		{NumericValue, numericOf(7, 1)[:9]},
+		{NumericValue, append(numericOf(7, 1), 0)},
+		{JSONBValue, []byte{}},
+		{JSONBValue, []byte("\x021.0")},
+		{JSONBValue, jsonbOf(`"1.0`)},
 		{ArrayOf(JSONBValue), bytes.Join([][]byte{int4(1), int4(0), int4(1), int4(1), int4(1), int4(1), {1}}, nil)},
 	} {
 		h := mustNew(t, Config{Seed: 7, Columns: []Codec{test.codec}})
