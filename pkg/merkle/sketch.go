@@ -54,15 +54,25 @@ type Entry struct {
 	Count int64  // how many more of it there are than in what was subtracted
 }
 
+// sketchBytes is what the cells of a sketch take.
+func (z SketchSize) sketchBytes() int {
+	cells, words := sketchShape(z.Cells, z.KeyBytes)
+	return 8 * subTables * cells * (cellKey + words)
+}
+
+// sketchShape returns how many cells a sub-table has, and how many words a key.
+func sketchShape(cells, keyBytes int) (int, int) {
+	cells = min(max(cells, 1), 1<<posBits)
+	return 1 << bits.Len(uint(cells-1)), max((keyBytes+7)/8, shortKey)
+}
+
 // NewSketch returns an empty sketch of 3 sub-tables of the given number of
 // cells each, rounded up to a power of two. Keys of up to keyBytes bytes can be
 // decoded. With keyBytes 0 rows have no keys, and are found by their hashes
 // alone, whatever their multiplicity.
 func NewSketch(cells, keyBytes int) *Sketch {
 	keyBytes = max(keyBytes, 0)
-	cells = min(max(cells, 1), 1<<posBits)
-	cells = 1 << bits.Len(uint(cells-1))
-	words := max((keyBytes+7)/8, shortKey)
+	cells, words := sketchShape(cells, keyBytes)
 	s := &Sketch{
 		mask:     uint64(cells - 1),
 		stride:   cellKey + words,

@@ -18,16 +18,16 @@ import (
 // comparison compares one table.
 type comparison struct {
 	*pass
-	policy  Policy
-	rules   rules // the policy, once it was checked
-	result  Table
-	planned *plannedForm
-	at      pair               // the pass's snapshots
-	moment  [2]relation.Moment // when they were taken
-	plan    *leafPlan
-	trees   [2]*merkle.Tree
-	// sketches are dropped once they were decoded.
-	sketches [2]*merkle.Sketch
+	policy   Policy
+	rules    rules // the policy, once it was checked
+	result   Table
+	planned  *plannedForm
+	at       pair               // the pass's snapshots
+	moment   [2]relation.Moment // when they were taken
+	plan     *leafPlan
+	trees    [2]*merkle.Tree
+	sketches [2]*merkle.Sketches
+	sketched int64 // bytes acquired for them
 	readRows [2]atomic.Int64
 	// candidates differed at the pass's snapshots.
 	candidates *spool
@@ -71,6 +71,7 @@ func (c *comparison) scan(ctx context.Context) {
 	if !c.resolve(ctx) {
 		return
 	}
+	defer c.dropSketches()
 	if err := c.digest(ctx); err != nil {
 		c.fail(err)
 		return
@@ -134,6 +135,13 @@ func (c *comparison) resolve(ctx context.Context) bool {
 	return true
 }
 
+// dropSketches gives back the memory of sketches that nobody needs any more.
+func (c *comparison) dropSketches() {
+	c.sketches = [2]*merkle.Sketches{}
+	c.sketching.Release(c.sketched)
+	c.sketched = 0
+}
+
 func (c *comparison) moneyDiffers() bool {
 	return c.at.reader[0].Server().LCMonetary != c.at.reader[1].Server().LCMonetary &&
 		slices.ContainsFunc(c.planned.Fields, func(f relation.Field) bool { return f.Type[0].Underlying().Builtin("money") })
@@ -150,7 +158,12 @@ func (c *comparison) digest(ctx context.Context) error {
 	c.plan = plan
 	size := sketchSize(form, plan, c.at.table)
 	var leaves [2][]merkle.Digest
-	var sketches [2]*merkle.Sketch
+	if n := 2 * size.Bytes(plan.Leaves()); c.sketching.TryAcquire(n) {
+		c.sketched = n
+	} else {
+		size = merkle.SketchSize{}
+	}
+	var sketches [2]*merkle.Sketches
 	err = c.at.each(ctx, func(ctx context.Context, side relation.Side) error {
 		t := c.at.table[side]
 		var err error
@@ -198,31 +211,33 @@ func (c *comparison) planLeaves(ctx context.Context) (*leafPlan, error) {
 // collect finds the rows that differ in the given leaves and keeps them as
 // candidates. They are all that differs, or accounted stays false.
 func (c *comparison) collect(ctx context.Context, leaves []int) error {
-	decoded, err := c.decode()
-	if err != nil {
-		return err
-	}
-	if decoded == nil {
-		if settled, err := c.collectQuietly(ctx, leaves); err != nil || settled {
-			return err
-		}
-	}
 	rest := c.unexplained()
-	c.candidates = newSpool(c.spill.limit, c.spill.dir)
+	candidates := newSpool(c.spill.limit, c.spill.dir)
+	defer func() { c.candidates = candidates }() // also those of a search that failed
 	var buf []byte
 	keep := func(d *difference) error {
 		d.account(&rest)
 		buf = d.appendTo(buf[:0])
-		return c.candidates.append(buf)
+		return candidates.append(buf)
 	}
-	if decoded == nil {
-		err = c.finder(&c.at).find(ctx, leaves, keep)
-	}
-	for _, d := range decoded {
-		err = errors.Join(err, keep(d))
-	}
+	left, err := c.decode(leaves, keep)
 	if err != nil {
 		return err
+	}
+	if 2*len(left) > len(leaves) {
+		// Most rows are to be read again anyway: start over with all.
+		candidates.close()
+		candidates = nil
+		if settled, err := c.collectQuietly(ctx, leaves); err != nil || settled {
+			return err
+		}
+		candidates = newSpool(c.spill.limit, c.spill.dir)
+		rest, left = c.unexplained(), leaves
+	}
+	if len(left) > 0 {
+		if err := c.finder(&c.at).find(ctx, left, keep); err != nil {
+			return err
+		}
 	}
 	c.accounted = rest.IsZero()
 	if !c.accounted {
@@ -251,20 +266,33 @@ func (c *comparison) unexplained() merkle.Digest {
 	return rest
 }
 
-// decode gets the differences out of the sketches, nil if they do not hold them.
-func (c *comparison) decode() ([]*difference, error) {
+// decode calls keep with the differences that the sketches hold, and returns
+// those of the given leaves whose differences they do not hold.
+func (c *comparison) decode(leaves []int, keep func(*difference) error) (left []int, err error) {
 	if c.sketches[0] == nil {
-		return nil, nil
+		return leaves, nil
 	}
+	defer c.dropSketches()
 	if err := c.sketches[0].Subtract(c.sketches[1]); err != nil {
 		return nil, err
 	}
-	entries, ok := c.sketches[0].Decode()
-	c.sketches = [2]*merkle.Sketch{}
-	if !ok {
-		return nil, nil
+	c.sketches[1] = nil
+	decoded, err := c.sketches[0].Decode(func(entries []merkle.Entry) error {
+		differences, err := differencesOf(entries)
+		for _, d := range differences {
+			err = errors.Join(err, keep(d))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return differencesOf(entries)
+	for _, leaf := range leaves {
+		if !decoded[leaf] {
+			left = append(left, leaf)
+		}
+	}
+	return left, nil
 }
 
 func (c *comparison) finder(at *pair) *finder {

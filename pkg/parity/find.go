@@ -279,16 +279,37 @@ func joinKeyless(s *spool, each func(*difference) error) error {
 	return nil
 }
 
-// sketchSize chooses the sketch for a form: none where divergent rows can be
-// found through the index anyway.
+const (
+	// sketchCells is how many cells a sub-table of a sketch has: three times as
+	// many hold the differences of half as many rows with some certainty.
+	sketchCells = 512
+	// sketchLeaves is how many leaves share a sketch where rows lie about in
+	// the key's order: it can then hold the differences of one row in a hundred.
+	sketchLeaves = 12
+	// sketchBytes bounds what the sketches of one side of a table take, and
+	// sketchBudget what those of all tables do that are read at once.
+	sketchBytes  = 8 << 20
+	sketchBudget = 3 * sketchBytes
+)
+
+// sketchSize chooses the sketches for a form. They find divergent rows without
+// another look at the others. Where an index finds these anyway, sketches pay
+// only as long as they stay in the processor's cache.
 func sketchSize(form *relation.Form, plan *leafPlan, tables [2]*relation.Table) merkle.SketchSize {
-	f := finder{pair: &pair{table: tables}, form: form, plan: plan}
-	if f.byRange(nil) {
-		return merkle.SketchSize{}
-	}
-	size := merkle.SketchSize{Cells: 512}
+	size := merkle.SketchSize{Cells: sketchCells}
 	for _, k := range form.KeyFields() {
 		size.KeyBytes += 4 + keyWidth(k.Type[relation.Source].Underlying())
+	}
+	f := finder{pair: &pair{table: tables}, form: form, plan: plan}
+	if !f.byRange(nil) {
+		return size
+	}
+	if !plan.correlated[0] || !plan.correlated[1] {
+		return merkle.SketchSize{}
+	}
+	size.Leaves = sketchLeaves
+	if n := size.Bytes(plan.Leaves()); n > sketchBytes {
+		size.Leaves = int(sketchLeaves*n/sketchBytes) + 1
 	}
 	return size
 }

@@ -43,9 +43,9 @@ type Reader interface {
 	Sample(ctx context.Context, t *relation.Table, form *relation.Form, limit int) (relation.Sample, error)
 
 	// Scan reads the table wholly and returns the digests of its leaves, and a
-	// sketch of the given size. Progress is called from many goroutines.
+	// sketches of the given size. Progress is called from many goroutines.
 	Scan(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, sketch merkle.SketchSize,
-		progress func(rows, bytes int64)) ([]merkle.Digest, *merkle.Sketch, error)
+		progress func(rows, bytes int64)) ([]merkle.Digest, *merkle.Sketches, error)
 
 	// Collect reads the table wholly and emits the rows in the wanted leaves,
 	// from many goroutines at once.

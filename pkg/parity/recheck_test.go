@@ -136,13 +136,13 @@ func (r *fakeReader) hash() merkle.Hash { // even, as hashes are
 	return merkle.Hash{Hi: uint64(r.value) * 0x9e3779b97f4a7c15, Lo: uint64(r.value) * 0xd1b54a32d192ed03}
 }
 
-func (r *fakeReader) Scan(_ context.Context, _ *relation.Table, _ *relation.Form, layout *merkle.Layout, size merkle.SketchSize, _ func(rows, bytes int64)) ([]merkle.Digest, *merkle.Sketch, error) {
+func (r *fakeReader) Scan(_ context.Context, _ *relation.Table, _ *relation.Form, layout *merkle.Layout, size merkle.SketchSize, _ func(rows, bytes int64)) ([]merkle.Digest, *merkle.Sketches, error) {
 	r.use()
-	leaves, sketch := make([]merkle.Digest, layout.Leaves()), size.New()
+	leaves, sketch := make([]merkle.Digest, layout.Leaves()), size.New(layout.Leaves())
 	if r.value != 0 {
 		leaves[0].Add(r.hash())
 		if sketch != nil {
-			sketch.Add(r.hash(), r.key())
+			sketch.Add(0, r.hash(), r.key())
 		}
 	}
 	return leaves, sketch, nil

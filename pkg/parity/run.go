@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/verifierd/verifierd/pkg/relation"
 )
 
@@ -92,6 +94,9 @@ type pass struct {
 	rechecks limiter
 	// confirming bounds the tables whose rows are about to be read again.
 	confirming limiter
+	// sketching bounds the memory of sketches; a table that gets none of it
+	// goes without.
+	sketching *semaphore.Weighted
 	// subscriptions are those of the target at the pass's snapshot.
 	subscriptions []relation.Subscription
 	// startedAt is what now() means in policies: on both sides, in all readings.
@@ -136,7 +141,7 @@ func newRunner(config Config) *runner {
 				limit: cmp.Or(config.MemoryBytes, 1<<20), rows: uint64(cmp.Or(config.MemoryRows, 1<<16)), dir: config.SpillDir,
 			},
 			// A second reading holds a snapshot and a connection of its own.
-			rechecks: make(limiter, 1), confirming: make(limiter, maxConfirming),
+			rechecks: make(limiter, 1), confirming: make(limiter, maxConfirming), sketching: semaphore.NewWeighted(sketchBudget),
 		},
 		result: Pass{
 			StartedAt: time.Now(), PerTable: config.PerTable, SeedFingerprint: config.SeedFingerprint,

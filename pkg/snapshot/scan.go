@@ -20,10 +20,10 @@ const (
 	reportBytes = 16 << 20
 )
 
-// Scan reads a table wholly and returns the digests of its leaves, and a
-// sketch of the given size, nil for none. Any error means that nothing was
+// Scan reads a table wholly and returns the digests of its leaves, and
+// sketches of the given size, nil for none. Any error means that nothing was
 // established. Progress is called from many goroutines.
-func (s *Snapshot) Scan(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, sketch merkle.SketchSize, progress func(rows, bytes int64)) ([]merkle.Digest, *merkle.Sketch, error) {
+func (s *Snapshot) Scan(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, sketch merkle.SketchSize, progress func(rows, bytes int64)) ([]merkle.Digest, *merkle.Sketches, error) {
 	chunks, err := s.Chunks(ctx, t)
 	if err != nil {
 		return nil, nil, err
@@ -51,30 +51,30 @@ func (s *Snapshot) Scan(ctx context.Context, t *relation.Table, form *relation.F
 	if err != nil {
 		return nil, nil, err
 	}
-	return total.leaves, total.sketch, nil
+	return total.leaves, total.sketches, nil
 }
 
 // summary is what a scan makes of rows.
 type summary struct {
-	leaves []merkle.Digest
-	sketch *merkle.Sketch
-	layout *merkle.Layout
+	leaves   []merkle.Digest
+	sketches *merkle.Sketches
+	layout   *merkle.Layout
 }
 
 func newSummary(layout *merkle.Layout, size merkle.SketchSize) *summary {
-	s := &summary{leaves: make([]merkle.Digest, layout.Leaves()), layout: layout}
-	s.sketch = size.New()
-	return s
+	n := layout.Leaves()
+	return &summary{leaves: make([]merkle.Digest, n), sketches: size.New(n), layout: layout}
 }
 
+// merge adds what o is made of, and takes it over.
 func (s *summary) merge(o *summary) error {
 	for i := range s.leaves {
 		s.leaves[i].Merge(o.leaves[i])
 	}
-	if s.sketch == nil {
+	if s.sketches == nil {
 		return nil
 	}
-	return s.sketch.Merge(o.sketch)
+	return s.sketches.Merge(o.sketches)
 }
 
 // adder returns the function that adds a tuple to the summary: the path that
@@ -89,9 +89,10 @@ func (s *summary) adder(h *rowhash.Hasher, keyless bool, count *counter) rowFunc
 				spread = h.Spread(row.Key)
 			}
 		}
-		s.leaves[cursor.Leaf(row.Head, row.Prefix, spread)].Add(row.Hash)
-		if s.sketch != nil {
-			s.sketch.Add(row.Hash, row.Key)
+		leaf := cursor.Leaf(row.Head, row.Prefix, spread)
+		s.leaves[leaf].Add(row.Hash)
+		if s.sketches != nil {
+			s.sketches.Add(leaf, row.Hash, row.Key)
 		}
 		count.add(len(tuple))
 		return nil
