@@ -231,9 +231,11 @@ func (f *finder) joinSpool(s *spool, each func(*difference) error) error {
 	j := joiners.Get().(*joiner)
 	defer j.release()
 	err := s.each(func(record []byte) error {
-		side, hash, key := decodeEntry(record)
-		j.add(side, key, hash)
-		return nil
+		side, hash, key, err := decodeEntry(record)
+		if err == nil {
+			j.add(side, key, hash)
+		}
+		return err
 	})
 	if err != nil {
 		return err
@@ -241,9 +243,12 @@ func (f *finder) joinSpool(s *spool, each func(*difference) error) error {
 	return j.join(each)
 }
 
-func decodeEntry(record []byte) (relation.Side, merkle.Hash, []byte) {
-	hash := merkle.HashFromBytes([merkle.HashSize]byte(record[1 : 1+merkle.HashSize]))
-	return relation.Side(record[0]), hash, record[1+merkle.HashSize:]
+func decodeEntry(record []byte) (side relation.Side, hash merkle.Hash, key []byte, err error) {
+	if len(record) < 1+merkle.HashSize || record[0] > byte(relation.Target) {
+		return 0, merkle.Hash{}, nil, errRecord
+	}
+	hash = merkle.HashFromBytes([merkle.HashSize]byte(record[1 : 1+merkle.HashSize]))
+	return relation.Side(record[0]), hash, record[1+merkle.HashSize:], nil
 }
 
 // joinKeyless counts rows by their hash: a keyless table may hold the same row
@@ -251,7 +256,10 @@ func decodeEntry(record []byte) (relation.Side, merkle.Hash, []byte) {
 func joinKeyless(s *spool, each func(*difference) error) error {
 	counts := make(map[merkle.Hash]*[2]int64)
 	err := s.each(func(record []byte) error {
-		side, hash, _ := decodeEntry(record)
+		side, hash, _, err := decodeEntry(record)
+		if err != nil {
+			return err
+		}
 		c := counts[hash]
 		if c == nil {
 			c = new([2]int64)

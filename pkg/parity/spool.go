@@ -18,11 +18,12 @@ type spool struct {
 	limit int
 	dir   string
 
-	mu    sync.Mutex // guards what follows, while records are appended
-	mem   []byte
-	file  *os.File
-	w     *bufio.Writer
-	count int64
+	mu      sync.Mutex // guards what follows, while records are appended
+	mem     []byte
+	file    *os.File
+	w       *bufio.Writer
+	count   int64
+	longest int // record
 }
 
 func newSpool(limit int, dir string) *spool { return &spool{limit: limit, dir: dir} }
@@ -32,6 +33,7 @@ func (s *spool) append(record []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count++
+	s.longest = max(s.longest, len(record))
 	if s.file == nil {
 		if len(s.mem)+len(record)+binary.MaxVarintLen64 <= s.limit {
 			s.mem = binary.AppendUvarint(s.mem, uint64(len(record)))
@@ -92,6 +94,9 @@ func (s *spool) each(f func(record []byte) error) error {
 		}
 		if err != nil {
 			return fmt.Errorf("read temporary file: %w", err)
+		}
+		if n > uint64(s.longest) { // of the disk's making
+			return errRecord
 		}
 		if uint64(cap(record)) < n {
 			record = make([]byte, n)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -122,4 +123,63 @@ func TestSpoolErrors(t *testing.T) {
 		t.Error("a truncated file is taken for whole")
 	}
 	(*spool)(nil).close()
+}
+
+// FuzzSpool: records come back as they went in; and what a broken disk makes
+// of the file are other records or an error, never a crash.
+func FuzzSpool(f *testing.F) {
+	f.Add([]byte("one\ntwo\n\nthree"), uint16(4), []byte("\x02ab\x00"))
+	f.Add([]byte("a"), uint16(0), []byte("\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
+	f.Add([]byte(""), uint16(100), []byte("\x01"))
+	f.Fuzz(func(t *testing.T, records []byte, limit uint16, file []byte) {
+		s := newSpool(int(limit), t.TempDir())
+		defer s.close()
+		want := bytes.Split(records, []byte("\n"))
+		for _, r := range want {
+			if err := s.append(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := readSpool(t, s); !slices.EqualFunc(got, want, bytes.Equal) {
+			t.Fatalf("%q became %q", want, got)
+		}
+		if s.file == nil {
+			return
+		}
+		if err := s.file.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.file.WriteAt(file, 0); err != nil {
+			t.Fatal(err)
+		}
+		read := len(s.mem)
+		err := s.each(func(r []byte) error {
+			read += len(r)
+			return nil
+		})
+		if err == nil && read > len(s.mem)+len(file) {
+			t.Fatalf("%d bytes came out of a file of %d", read, len(file))
+		}
+	})
+}
+
+// FuzzDecodeEntry: what decodes is what was written, byte for byte.
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add([]byte("\x01" + "0123456789abcdef" + "key"))
+	f.Add([]byte("\x00" + "0123456789abcdef"))
+	f.Add([]byte("\x02" + "0123456789abcdef"))
+	f.Add([]byte("\x00" + "0123456789abcde"))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		side, hash, key, err := decodeEntry(record)
+		if valid := len(record) > 16 && record[0] < 2; valid != (err == nil) {
+			t.Fatalf("%x: %v", record, err)
+		}
+		if err != nil {
+			return
+		}
+		again := append(hash.AppendBytes([]byte{byte(side)}), key...)
+		if !bytes.Equal(again, record) {
+			t.Fatalf("%x is written as %x", record, again)
+		}
+	})
 }
