@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/verifierd/verifierd/internal/daemon"
+	"github.com/verifierd/verifierd/internal/pglocal/pgtest"
 	"github.com/verifierd/verifierd/pkg/merkle"
 	"github.com/verifierd/verifierd/pkg/parity"
 	"github.com/verifierd/verifierd/pkg/relation"
@@ -109,4 +111,19 @@ func (s *spy) Scan(ctx context.Context, t *relation.Table, form *relation.Form, 
 ) ([]merkle.Digest, *merkle.Sketch, error) {
 	s.form.Store(form) // the same for both sides
 	return s.Snapshot.Scan(ctx, t, form, layout, sketch, progress)
+}
+
+// TestInvalidText asserts that text which SQL_ASCII took unseen, and which is
+// not valid in any encoding, is no reason to blame a row.
+func TestInvalidText(t *testing.T) {
+	majors := pgtest.Majors()
+	var dsn [2]string
+	for side, major := range []int{majors[0], majors[len(majors)-1]} {
+		dsn[side] = pgtest.Database(t, pgtest.Server(t, major), options("SQL_ASCII", "C")(t, major))
+		pgtest.Exec(t, dsn[side], `CREATE TABLE t (id int PRIMARY KEY, v text)`, fmt.Sprintf(`INSERT INTO t VALUES (1, E'\xf%d')`, side))
+	}
+	pass := daemon.Verify(context.Background(), daemon.Options{DSN: dsn, Workers: 1})
+	if pass.Verdict != parity.Incomplete || !strings.Contains(pass.Reason, "not valid in its encoding") {
+		t.Errorf("want incomplete because of the encoding, got %s: %s", pass.Verdict, pass.Reason)
+	}
 }

@@ -209,7 +209,7 @@ func (c *typeCase) literal(value string) string {
 
 // array is the type of arrays of the type.
 func (c *typeCase) array() string {
-	if strings.HasSuffix(c.sql, "[]") || c.sql == "moods" {
+	if strings.HasSuffix(c.sql, "[]") || c.sql == "moods" || c.sql == "int2vector" {
 		return c.sql // brackets make dimensions of arrays, not arrays
 	}
 	return c.sql + "[]"

@@ -115,12 +115,10 @@ func shown(value string) string {
 	switch {
 	case value == null:
 		return "NULL"
-	case value == "":
-		return "`''`"
+	case value == "", value == "NULL", strings.Trim(value, " ") != value:
+		return code("'" + value + "'")
 	case strings.ContainsAny(value, "\n\r\t") || strings.ContainsRune(value, '\u0301'):
 		return code(strings.Trim(strconv.QuoteToASCII(value), `"`))
-	case strings.Trim(value, " ") != value:
-		return code("'" + value + "'")
 	}
 	return code(value)
 }
