@@ -224,8 +224,8 @@ func TestUnreached(t *testing.T) {
 		case "json", "ndjson":
 			err = json.Unmarshal([]byte(out), &doc)
 		case "junit":
-			if err = xml.Unmarshal([]byte(out), &suites); suites.Error == "" {
-				t.Errorf("the suite has no error: %s", out)
+			if err := xml.Unmarshal([]byte(out), &suites); err != nil || suites.Error == "" {
+				t.Errorf("%v: the suite has no error: %s", err, out)
 			}
 			continue
 		default:

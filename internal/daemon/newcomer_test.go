@@ -50,14 +50,13 @@ func TestInterruptedKeepsFindings(t *testing.T) {
 	dsn := pairOf(t)
 	execBoth(
 		t, dsn, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t SELECT i, repeat('x', 20) FROM generate_series(1, 9000) i",
-		// The first 99 rows arrive, then the server gives up.
-		"CREATE VIEW v AS SELECT i AS id, 1 / (100 - i) AS n FROM generate_series(1, 200) i",
+		"CREATE VIEW v AS SELECT i AS id, 1 AS n FROM generate_series(1, 200) i",
 	)
+	// The first 99 rows arrive, then the server gives up.
+	pgtest.Exec(t, dsn[0], "CREATE OR REPLACE VIEW v AS SELECT i AS id, 1 / (100 - i) AS n FROM generate_series(1, 200) i")
 	p := check(t, options(t, dsn, "public.v"))
-	for _, side := range p.Tables[0].Side {
-		if side.Read || side.ReadRows != 99 {
-			t.Errorf("%d rows had arrived, read wholly: %t; want 99", side.ReadRows, side.Read)
-		}
+	if side := p.Tables[0].Side[relation.Source]; side.Read || side.ReadRows != 99 {
+		t.Errorf("%d rows had arrived, read wholly: %t; want 99", side.ReadRows, side.Read)
 	}
 
 	pgtest.Exec(t, dsn[1], "DELETE FROM t WHERE id > 5000", "UPDATE t SET v = ''")
