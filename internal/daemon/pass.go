@@ -293,12 +293,9 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 			Table: l.Name, Object: "table", Kind: "extra", Severity: parity.Drifts, Target: l.Name.String(),
 		})
 	}
-	excluded := slices.Clone(o.Exclude)
-	for _, g := range o.Groups {
-		excluded = append(excluded, g.Exclude...)
-	}
-	for _, p := range excluded {
-		if !slices.ContainsFunc(slices.Concat(lists[0], lists[1]), func(l snapshot.Listed) bool { return p.Match(l.Name) }) {
+	for i, p := range o.Exclude {
+		matches := func(l snapshot.Listed) bool { return p.Match(l.Name) }
+		if !slices.Contains(o.Exclude[:i], p) && !slices.ContainsFunc(slices.Concat(lists[0], lists[1]), matches) {
 			s.notes = append(s.notes, fmt.Sprintf("exclude %s matches nothing on either side: is it misspelt?", p))
 		}
 	}

@@ -62,7 +62,11 @@ func TestSelectGroups(t *testing.T) {
 			}
 		})
 	}
-	_, err := selectTables(sides, Options{Groups: []Group{group(t, "public.a", ""), group(t, "public.b public.none", "")}})
+	s, err := selectTables(sides, Options{Groups: []Group{group(t, "public.a", "public.x public.b"), group(t, "public.b", "public.x")}})
+	if err != nil || len(s.notes) != 1 || !strings.Contains(s.notes[0], "exclude public.x matches nothing") {
+		t.Errorf("an exclusion of nothing, in two groups: %v, %+v", err, s)
+	}
+	_, err = selectTables(sides, Options{Groups: []Group{group(t, "public.a", ""), group(t, "public.b public.none", "")}})
 	if err == nil || !strings.Contains(err.Error(), "public.none selects nothing") {
 		t.Errorf("a pattern of the second group that selects nothing: %v", err)
 	}
