@@ -129,9 +129,12 @@ migrations:
 `, source, target)
 	shop := []string{"--config", path, "--migration", "shop"}
 
-	got, _ := verdicts(t, 0, shop...)
+	got, r := verdicts(t, 0, shop...)
 	if len(got) != 2 || got["public.a"] != "match" || got["public.b"] != "match" {
 		t.Errorf("as the file says: %v", got)
+	}
+	if !strings.Contains(r.stdout, `"unverified"`) || !strings.Contains(r.stdout, "cache") {
+		t.Errorf("the report does not say what was left unverified: %s", r.stdout)
 	}
 	if got, _ = verdicts(t, 1, "--config", path, "--migration", "plain"); got["public.a"] != "diverged" || len(got) != 3 {
 		t.Errorf("without a policy: %v", got)
@@ -145,7 +148,7 @@ migrations:
 	if got, _ = verdicts(t, 1, append(shop, "--table", "public.b", "--map", "public.b=public.a")...); len(got) != 1 {
 		t.Errorf("--map goes before map: %v", got)
 	}
-	_, r := verdicts(t, 2, append(shop, "--source", target)...)
+	_, r = verdicts(t, 2, append(shop, "--source", target)...)
 	if !strings.Contains(r.stdout, "the same database") || !strings.Contains(r.stderr, "warning: the source is not the configuration file's") {
 		t.Errorf("--source goes before the file, and says so: %s%s", r.stdout, r.stderr)
 	}
