@@ -108,7 +108,7 @@ type spy struct {
 
 func (s *spy) Scan(ctx context.Context, t *relation.Table, form *relation.Form, layout *merkle.Layout, sketch merkle.SketchSize,
 	progress func(rows, bytes int64),
-) ([]merkle.Digest, *merkle.Sketch, error) {
+) ([]merkle.Digest, *merkle.Sketches, error) {
 	s.form.Store(form) // the same for both sides
 	return s.Snapshot.Scan(ctx, t, form, layout, sketch, progress)
 }
