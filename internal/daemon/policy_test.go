@@ -10,40 +10,21 @@ import (
 	"github.com/verifierd/verifierd/internal/pglocal/pgtest"
 	"github.com/verifierd/verifierd/pkg/parity"
 	"github.com/verifierd/verifierd/pkg/relation"
-	"github.com/verifierd/verifierd/pkg/rowhash"
 )
 
-// under runs a pass over the public tables with policies, by the source's names.
+// under runs a pass over public tables under policies.
 func under(t *testing.T, o Options, policies map[string]parity.Policy) *parity.Pass {
 	t.Helper()
-	p := parity.Run(context.Background(), policyConfig(t, o, policies))
-	for i := range p.Tables {
-		checkTable(t, &p.Tables[i])
-	}
-	return p
+	return check(t, withPolicies(o, policies))
 }
 
-func policyConfig(t *testing.T, o Options, policies map[string]parity.Policy) parity.Config {
-	t.Helper()
-	ctx := context.Background()
-	seed, err := rowhash.NewSeed()
-	if err != nil {
-		t.Fatal(err)
+// withPolicies gives tables of the schema public their policies.
+func withPolicies(o Options, policies map[string]parity.Policy) Options {
+	o.Policies = make(map[relation.Name]Policy)
+	for name, policy := range policies {
+		o.Policies[relation.Name{Schema: "public", Name: name}] = policy
 	}
-	db, err := connect(ctx, o, seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.close)
-	selected, err := db.choose(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range selected.tables {
-		name := selected.tables[i].Source.Name
-		selected.tables[i].Policy = policies[name]
-	}
-	return db.config(o, selected, seed)
+	return o
 }
 
 func tableNamed(t *testing.T, p *parity.Pass, name string) *parity.Table {
@@ -327,7 +308,7 @@ func TestPolicyPlan(t *testing.T) {
 	dsn := pairOf(t)
 	execBoth(t, dsn, "CREATE TABLE a (id int PRIMARY KEY, v int)", "INSERT INTO a SELECT i, i FROM generate_series(1, 1000) AS i", "ANALYZE a",
 		"CREATE TABLE b (id int PRIMARY KEY)")
-	plan, err := parity.MakePlan(context.Background(), policyConfig(t, options(t, dsn), map[string]parity.Policy{
+	plan, err := Plan(context.Background(), withPolicies(options(t, dsn), map[string]parity.Policy{
 		"a": {Where: [2]string{"id < 10", "id < 10"}, Exclude: []string{"v"}}, "b": {Key: []string{"absent"}},
 	}))
 	if err != nil {
