@@ -133,8 +133,9 @@ func TestDefinitionsChange(t *testing.T) {
 		writer := newClient(t, dsn[0])
 		writer.exec("BEGIN; SELECT txid_current()") // so that there is a window to wait for
 		done := make(chan struct{})
-		p := bounded(t, Options{DSN: dsn, Workers: 2, Recheck: 3 * time.Second, Exclude: []relation.Pattern{pattern(t, "public.*_more")},
-			Observer: onStage("again in", func() { go changeAll(t, dsn[1], all, done, false) })})
+		o := Options{DSN: dsn, Workers: 2, Recheck: 3 * time.Second, Exclude: []relation.Pattern{pattern(t, "public.*_more")}}
+		o.Observer = onStage("again in", func() { go changeAll(t, dsn[1], all, done, false) })
+		p := bounded(t, o)
 		<-done
 		for _, d := range all {
 			// The row differed all the time, or is gone with its table.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -384,7 +385,25 @@ func TestNetworkFaults(t *testing.T) {
 			}
 		}, nil)
 		// Who reads again finds no difference, and cannot say what it was.
-		wantVerdict(t, p, parity.Incomplete, "do not account for the whole difference")
+		wantVerdict(t, p, parity.Incomplete, "bytes were damaged on the way")
+	})
+	t.Run("bit flip in a length", func(t *testing.T) {
+		before, known := peakMemory()
+		p := run(t, func(**proxy) func(*net.TCPConn, []byte) []byte {
+			return func(_ *net.TCPConn, chunk []byte) []byte {
+				i := bytes.Index(chunk, []byte{'d', 0, 0, 0}) // a message of COPY data, and its length
+				if i < 0 {
+					t.Error("no message begins here")
+					return nil
+				}
+				chunk[i+1] = 0x7f // two gigabytes
+				return chunk
+			}
+		}, nil)
+		wantOnlyBigIncomplete(t, p, "on the target")
+		if after, _ := peakMemory(); known && after-before > 256<<10 {
+			t.Errorf("memory grew by %d kB", after-before)
+		}
 	})
 	t.Run("bit flip anywhere", func(t *testing.T) {
 		seed := rand.Uint64()
@@ -405,6 +424,18 @@ func TestNetworkFaults(t *testing.T) {
 			}
 		}
 	})
+}
+
+// peakMemory returns the most memory that the process has had, in kB, where that
+// is known.
+func peakMemory() (kB int, known bool) {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, after, found := strings.Cut(string(status), "VmHWM:")
+	if !found {
+		return 0, false
+	}
+	n, err := fmt.Sscan(after, &kB)
+	return kB, n == 1 && err == nil
 }
 
 func TestServerGoesAway(t *testing.T) {
