@@ -1,10 +1,6 @@
 package parity
 
-import (
-	"slices"
-
-	"github.com/verifierd/verifierd/pkg/relation"
-)
+import "github.com/verifierd/verifierd/pkg/relation"
 
 // estimate says how many rows a table has before it is read, as well as can be
 // told. Statistics may be old or absent; the size on disk is not.
@@ -98,17 +94,4 @@ func (e *expectation) total() int64 {
 		return -1
 	}
 	return e.rows
-}
-
-// smallestFirst orders tables, given by their sizes, such that the small ones
-// begin; equal ones keep their order.
-func smallestFirst(sizes []int64) []int {
-	order := make([]int, len(sizes))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return int(min(1, max(-1, sizes[a]-sizes[b])))
-	})
-	return order
 }

@@ -44,12 +44,6 @@ func TestExpectation(t *testing.T) {
 	}
 }
 
-func TestSmallestFirst(t *testing.T) {
-	if got := smallestFirst([]int64{5, 0, 1 << 40, 5, 0}); !slices.Equal(got, []int{1, 4, 0, 3, 2}) {
-		t.Errorf("order %v", got)
-	}
-}
-
 func TestCount(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 123456: "123,456", 1234567: "1,234,567"} {
 		if got := count(n); got != want {

@@ -36,8 +36,7 @@ type Config struct {
 	// many tables are read at once. Default: 1.
 	Workers int
 	// MaxRate is how many bytes a second the readers of a side take at most;
-	// 0: unbounded. They see to that themselves; a pass takes the small tables
-	// first then, and a plan reckons with it.
+	// 0: unbounded. They see to that themselves; a plan reckons with it.
 	MaxRate int64
 	// Recheck is how long a target may take to catch up before a row that
 	// still differs is called divergent. 0: rows are read again at once.
@@ -164,7 +163,6 @@ type runner struct {
 	config  Config
 	result  Pass
 	trouble []string // what kept the pass as a whole from being complete
-	order   []int    // in which tables are begun; nil: as they were given
 }
 
 func describeTrouble(ctx context.Context, err error) string {
@@ -271,8 +269,7 @@ func (r *runner) inspect(ctx context.Context, all *pair) error {
 func (r *runner) start(all *pair) {
 	start := PassStart{StartedAt: r.result.StartedAt, Server: r.result.Server, Tables: len(r.config.Tables)}
 	var expected expectation
-	sizes := make([]int64, len(r.config.Tables))
-	for i, names := range r.config.Tables {
+	for _, names := range r.config.Tables {
 		source, sourceErr := all.reader[relation.Source].Table(names.Source)
 		target, targetErr := all.reader[relation.Target].Table(names.Target)
 		if sourceErr == nil && targetErr == nil {
@@ -281,16 +278,10 @@ func (r *runner) start(all *pair) {
 				add = expected.guess
 			}
 			add([2]*relation.Table{source, target})
-			sizes[i] = source.Bytes() + target.Bytes()
 		}
 	}
 	start.Rows, start.Bytes = expected.total(), expected.bytes
 	r.observer.PassStarted(start)
-	if r.config.MaxRate > 0 {
-		// The rate is what the pass waits for: it takes as long in any order,
-		// and most tables are done early in this one.
-		r.order = smallestFirst(sizes)
-	}
 }
 
 // compareAll compares the tables in order, several at once: while the
@@ -300,11 +291,7 @@ func (r *runner) compareAll(ctx context.Context, all *pair) {
 	schema := make([][]SchemaDifference, len(r.config.Tables))
 	reading := make(limiter, r.workers+1)
 	var wg sync.WaitGroup
-	for i := range r.config.Tables {
-		if r.order != nil {
-			i = r.order[i]
-		}
-		names := r.config.Tables[i]
+	for i, names := range r.config.Tables {
 		c := &comparison{pass: &r.pass, policy: names.Policy, reported: lowest[Divergence]{limit: r.maxRows}}
 		c.result.Name, c.result.TargetName = names.Source, names.Target
 		started := time.Now()
