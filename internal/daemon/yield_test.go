@@ -84,10 +84,12 @@ func TestYields(t *testing.T) {
 			}
 			for _, table := range p.Tables {
 				want := parity.Match
-				if table.Name.Name == "big" || !test.perTable && table.Name.Name != "a_small" {
+				if table.Name.Name == "big" {
 					want = parity.Incomplete
 				}
-				if table.Verdict != want {
+				// c_small may have been read before big, or not any more.
+				given := !test.perTable && table.Name.Name == "c_small" && table.Verdict == parity.Incomplete
+				if table.Verdict != want && !given {
 					t.Errorf("%s: %s, want %s; reason: %s", table.Name, table.Verdict, want, table.Reason)
 				}
 			}
