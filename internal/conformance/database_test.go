@@ -69,13 +69,19 @@ func icu(t *testing.T, major int) string {
 // glibc is a database in a language's locale, if the server's machine has one,
 // else in C.UTF-8.
 func glibc(t *testing.T, major int) string {
+	return options("UTF8", locale(t, major))(t, major)
+}
+
+// locale returns a language's locale in UTF8, if the machine has one, else
+// C.UTF-8 or C.
+func locale(t *testing.T, major int) string {
 	found := pgtest.Query(t, pgtest.Server(t, major).DSN("postgres"), `SELECT collcollate FROM pg_collation
 		WHERE collprovider = 'c' AND collencoding = 6 ORDER BY collcollate LIKE 'C.%', collcollate LIMIT 1`)
 	if len(found) == 0 {
 		t.Logf("PostgreSQL %d: the machine has no locale but C", major)
-		return options("UTF8", "C")(t, major)
+		return "C"
 	}
-	return options("UTF8", found[0][0])(t, major)
+	return found[0][0]
 }
 
 // leaking are settings that change what values look like, or how SQL is read.
@@ -120,7 +126,7 @@ func newDatabase(t *testing.T, major int, p place) *database {
 		name := pgtest.Query(t, d.admin, "SELECT current_database()")[0][0]
 		d.dsn = srv.DSN(name, "user="+role)
 		sql := []string{fmt.Sprintf("DO $$ BEGIN CREATE ROLE %s SUPERUSER LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$", role)}
-		for i, s := range leaking {
+		for i, s := range append(leaking, [2]string{"lc_monetary", "'" + locale(t, major) + "'"}) {
 			sql = append(sql, fmt.Sprintf("ALTER DATABASE %s SET %s = %s", name, s[0], s[1]))
 			if i%2 == 0 {
 				sql = append(sql, fmt.Sprintf("ALTER ROLE %s IN DATABASE %s SET %s = %s", role, name, s[0], s[1]))
