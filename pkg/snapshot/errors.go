@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -94,7 +95,12 @@ func explain(err error) error {
 		return err
 	}
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
+	switch {
+	case errors.As(err, &pg):
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		// A backend that is terminated while it sends cannot say so.
+		return fmt.Errorf("the server ended the connection: %w", err)
+	default:
 		return err
 	}
 	text := explainCode(pg)

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -36,6 +37,9 @@ func TestExplainHidesValues(t *testing.T) {
 		if !hasCode(err, code) {
 			t.Errorf("%s: the cause is lost", code)
 		}
+	}
+	if err := explain(fmt.Errorf("read: %w", io.ErrUnexpectedEOF)); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "the server ended the connection") {
+		t.Error(err)
 	}
 	if explain(nil) != nil {
 		t.Error("nil is explained")
