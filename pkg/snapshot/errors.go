@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -58,10 +59,27 @@ func explainConnect(ctx context.Context, err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		hint = "check the host, the port and the firewalls between"
 	}
-	if hint == "" {
-		return err
+	text := attempts(err)
+	if hint != "" {
+		text += "; " + hint
 	}
-	return fmt.Errorf("%w; %s", err, hint)
+	return &serverError{text: text, cause: err}
+}
+
+// attempts puts the error of a connection on one line. It has a line for each
+// attempt, and those with TLS and without mostly fail alike.
+func attempts(err error) string {
+	first, rest, several := strings.Cut(err.Error(), "\n")
+	if !several {
+		return first
+	}
+	var lines []string
+	for line := range strings.Lines(rest) {
+		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return first + " " + strings.Join(lines, "; ")
 }
 
 // SQLSTATE codes that get an explanation of their own.
@@ -125,9 +143,36 @@ func explainCode(pg *pgconn.PgError) string {
 	}
 	switch pg.Code[:min(2, len(pg.Code))] {
 	case "22", "23", "38", "39", "P0": // of data, and what functions raise
+		if name := dataErrors[pg.Code]; name != "" {
+			return fmt.Sprintf("the server reported a data error: %s (SQLSTATE %s)", name, pg.Code)
+		}
 		return fmt.Sprintf("the server reported a data error (SQLSTATE %s)", pg.Code)
 	}
 	return fmt.Sprintf("%s (SQLSTATE %s)", pg.Message, pg.Code)
+}
+
+// dataErrors are PostgreSQL's names of the conditions that conditions and casts
+// run into, in place of its messages.
+var dataErrors = map[string]string{
+	"22001": "string too long for the type",
+	"22003": "numeric value out of range",
+	"22004": "null value not allowed",
+	"22007": "invalid format of a date or time",
+	"22008": "date or time out of range",
+	"22011": "invalid use of substring",
+	"22012": "division by zero",
+	"22019": "invalid escape character",
+	"2201B": "invalid regular expression",
+	"2201E": "invalid argument for a logarithm",
+	"2201F": "invalid argument for a power",
+	"22023": "invalid parameter value",
+	"22025": "invalid escape sequence",
+	"2202E": "invalid array subscript",
+	"22032": "invalid JSON text",
+	"22P02": "invalid input syntax for the type",
+	"22P03": "invalid binary representation",
+	"23502": "null in a domain that allows none",
+	"23514": "value that its domain's check refuses",
 }
 
 type serverError struct {

@@ -6,8 +6,10 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -46,6 +48,25 @@ func TestExplainHidesValues(t *testing.T) {
 	}
 	if err := explain(fmt.Errorf("read: %w", errStalled)); !errors.Is(err, errStalled) {
 		t.Error(err)
+	}
+}
+
+// TestExplainConnect: an attempt with TLS and one without are told once, on one
+// line, and the cause is kept.
+func TestExplainConnect(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	listener.Close()
+	_, err = pgconn.Connect(t.Context(), "host=127.0.0.1 user=u dbname=d sslmode=prefer port="+port)
+	err = explainConnect(t.Context(), err)
+	if text := err.Error(); strings.ContainsAny(text, "\n\t") || strings.Count(text, "refused") != 1 || !strings.Contains(text, "check the host and the port") {
+		t.Errorf("%q", text)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Error("the cause is lost")
 	}
 }
 
