@@ -79,7 +79,12 @@ func (r *rules) checkNames(source, target *relation.Table) error {
 		}
 	}
 	for _, name := range r.Exclude {
-		if lacks(source, name) && lacks(target, name) {
+		if !lacks(source, name) {
+			continue
+		}
+		if on, mapped := r.onSource(source, name); mapped && !r.excludes(on) {
+			fail("column %s to exclude is mapped from %s of the source: exclude it by that name", name, relation.QuoteIdent(on))
+		} else if lacks(target, name) {
 			fail("there is no column %s to exclude", name)
 		}
 	}
