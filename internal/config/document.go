@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -56,7 +57,10 @@ func (d *document) err() error {
 	return errors.Join(d.problems...)
 }
 
-var syntaxLine = regexp.MustCompile(`^line (\d+): `)
+var (
+	syntaxLine    = regexp.MustCompile(`^line (\d+): `)
+	unknownAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
+)
 
 // read returns the root of the only YAML document in data, or nil where there
 // is a problem.
@@ -75,15 +79,41 @@ func (d *document) read(data []byte) *item {
 		return &item{root.Content[0], ""}
 	case errors.Is(err, io.EOF):
 		d.problem(1, 1, "", "the file is empty")
-	case strings.Contains(err.Error(), "unknown anchor"):
-		// The parser's message repeats what may be a secret without quotes.
-		d.problems = append(d.problems, fmt.Errorf("%s: an alias without its anchor; a value that begins with * needs quotes", d.path))
 	default:
-		text := strings.TrimPrefix(err.Error(), "yaml: ")
-		text = syntaxLine.ReplaceAllString(text, "$1: ")
-		d.problems = append(d.problems, fmt.Errorf("%s:%s (YAML syntax)", d.path, text))
+		d.syntax(data, err)
 	}
 	return nil
+}
+
+// syntax tells of an error of the parser, whose lines are those where the
+// construct begins, or the line before.
+func (d *document) syntax(data []byte, err error) {
+	lines := strings.Split(string(data), "\n")
+	if m := unknownAnchor.FindStringSubmatch(err.Error()); m != nil {
+		// The parser's message repeats what may be a secret without quotes,
+		// and has no line.
+		line, column := 1, 1
+		for i, text := range lines {
+			if at := strings.Index(text, "*"+m[1]); at >= 0 && !strings.HasPrefix(strings.TrimSpace(text), "#") {
+				line, column = i+1, at+1
+				break
+			}
+		}
+		d.problem(line, column, "", "an alias without its anchor; a value that begins with * needs quotes")
+		return
+	}
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 1
+	if m := syntaxLine.FindStringSubmatch(text); m != nil {
+		line, _ = strconv.Atoi(m[1]) // digits
+		text = strings.TrimPrefix(text, m[0])
+	}
+	hint := ""
+	near := lines[min(max(line-1, 0), len(lines)):min(line+2, len(lines))]
+	if strings.Contains(strings.Join(near, "\n"), "${") {
+		hint = "; within {…} and […], put quotes around a value that holds ${NAME}"
+	}
+	d.problems = append(d.problems, fmt.Errorf("%s:%d: at this line or soon after: %s (YAML syntax)%s", d.path, line, text, hint))
 }
 
 // resolve follows an alias, and counts what is visited.
@@ -118,7 +148,7 @@ func (d *document) entries(v item, f func(key, value *yaml.Node, at string)) {
 		return
 	}
 	if len(v.node.Content) == 0 {
-		d.wrong(v, "the mapping is empty; leave it out")
+		d.wrong(v, "the mapping is empty; fill it in, or leave it out if it is optional")
 	}
 	lines := make(map[string]int)
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
@@ -187,16 +217,22 @@ func suggest(key string, known fields) string {
 		names = append(names, name)
 	}
 	slices.Sort(names)
+	if near := Near(key, names); near != "" {
+		return fmt.Sprintf(", did you mean %s?", near)
+	}
+	return "; known here: " + strings.Join(names, ", ")
+}
+
+// Near returns the first of the known words that are nearest to a mistyped
+// one, or nothing if it resembles none.
+func Near(word string, known []string) string {
 	best, least := "", 3
-	for _, name := range names {
-		if n := distance(key, name); n < least && n < len(name) {
+	for _, name := range known {
+		if n := distance(word, name); n < least && n < len(name) {
 			best, least = name, n
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf(", did you mean %s?", best)
-	}
-	return "; known here: " + strings.Join(names, ", ")
+	return best
 }
 
 // distance counts the letters to insert, delete or replace.
