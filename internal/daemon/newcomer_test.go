@@ -67,6 +67,9 @@ func TestInterruptedKeepsFindings(t *testing.T) {
 
 	pgtest.Exec(t, dsn[1], "ALTER TABLE t DROP COLUMN v")
 	p = interrupted(t, options(t, dsn, "public.t"), "")
+	if p.Reason != "interrupted" {
+		t.Errorf("the reason is %q, want one word", p.Reason)
+	}
 	if want := "column v is missing"; len(p.Schema) > 0 || !strings.Contains(strings.Join(p.Tables[0].Notes, "\n"), want) {
 		t.Errorf("the notes lack %q: %q; schema %v", want, p.Tables[0].Notes, p.Schema)
 	}

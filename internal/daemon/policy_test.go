@@ -274,7 +274,7 @@ func TestPolicies(t *testing.T) {
 			extra id=1000
 			unverified: only rows of the source where state = 'live' AND at < 'NOW+00'::pg_catalog.timestamptz are compared
 			unverified: only rows of the target where state = 'live' AND at < 'NOW+00'::pg_catalog.timestamptz are compared
-		public.filtered_out match: both sides are empty, but for what the policy leaves out
+		public.filtered_out match: no row fulfils the condition: there was nothing to compare
 			0 rows | 0 rows, keyless
 			unverified: only rows of the source where id > 1 are compared
 			unverified: only rows of the target where id > 1 are compared
@@ -403,5 +403,28 @@ func TestPolicyRefused(t *testing.T) {
 		case test.want != "" && (table.Verdict != parity.Incomplete || !strings.Contains(table.Reason, test.want)):
 			t.Errorf("%+v: %s: %s, want %q", test.policy, table.Verdict, table.Reason, test.want)
 		}
+	}
+}
+
+// TestPolicyFilteredOut: a condition that no row fulfils is told from a table
+// that is empty.
+func TestPolicyFilteredOut(t *testing.T) {
+	t.Parallel()
+	dsn := pairOf(t)
+	execBoth(t, dsn, "CREATE TABLE a (id int PRIMARY KEY)", "INSERT INTO a VALUES (1)", "CREATE TABLE b (id int PRIMARY KEY)")
+	policies := map[string]parity.Policy{"a": {Where: [2]string{"id > 5", "id > 5"}}}
+	const condition = "no row fulfils the condition"
+	for rows, want := range []string{"2 tables, nothing to compare: " + condition + " of public.a", "1 row in 2 tables is identical, but for"} {
+		p := under(t, options(t, dsn), policies)
+		if p.Verdict != parity.Match || !strings.Contains(p.Reason, want) {
+			t.Errorf("%d rows: %s: %s, want %q", rows, p.Verdict, p.Reason, want)
+		}
+		if a := tableNamed(t, p, "a"); !a.FilteredOut() || !strings.Contains(a.Reason, condition) || tableNamed(t, p, "b").FilteredOut() {
+			t.Errorf("%d rows: %+v", rows, p.Tables)
+		}
+		if !slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, condition) && strings.Contains(n, "public.a") }) {
+			t.Errorf("%d rows: the notes do not name the condition: %q", rows, p.Notes)
+		}
+		execBoth(t, dsn, "INSERT INTO b VALUES (1) ON CONFLICT DO NOTHING")
 	}
 }

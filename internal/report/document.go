@@ -62,8 +62,8 @@ type documentTable struct {
 	Complete    bool              `json:"complete"`
 	Reason      string            `json:"reason"`
 	Key         []string          `json:"key"`
-	Uncompared  []string          `json:"uncompared,omitempty"` // columns
-	Unverified  []string          `json:"unverified,omitempty"` // what the policy leaves out
+	Uncompared  []string          `json:"uncompared"` // columns
+	Unverified  []string          `json:"unverified"` // what the policy leaves out
 	Source      documentTableSide `json:"source"`
 	Target      documentTableSide `json:"target"`
 	Divergences documentCounts    `json:"divergences"`
@@ -119,7 +119,7 @@ type summary struct {
 	Match       int   `json:"match"`
 	Diverged    int   `json:"diverged"`
 	Incomplete  int   `json:"incomplete"`
-	Empty       int   `json:"empty"` // tables without a row on both sides
+	Empty       int   `json:"empty"` // tables of which no row was compared
 	SourceRows  int64 `json:"source_rows"`
 	TargetRows  int64 `json:"target_rows"`
 	Missing     int64 `json:"missing"`
@@ -145,7 +145,7 @@ func summarize(p *parity.Pass) summary {
 		default:
 			s.Incomplete++
 		}
-		if empty(t) {
+		if t.Empty() {
 			s.Empty++
 		}
 		s.SourceRows += t.Side[relation.Source].Rows
@@ -165,11 +165,6 @@ func summarize(p *parity.Pass) summary {
 		}
 	}
 	return s
-}
-
-// empty reports whether a table was read on both sides and had no rows.
-func empty(t *parity.Table) bool {
-	return t.Side[0].Read && t.Side[1].Read && t.Side[0].Rows == 0 && t.Side[1].Rows == 0
 }
 
 func newDocument(p *parity.Pass, opts Options) *document {
@@ -239,8 +234,8 @@ func newTableHead(t *parity.Table) documentTable {
 		Complete:    t.Complete,
 		Reason:      t.Reason,
 		Key:         list(t.Key),
-		Uncompared:  t.Uncompared,
-		Unverified:  t.Unverified,
+		Uncompared:  list(t.Uncompared),
+		Unverified:  list(t.Unverified),
 		Source:      documentTableSide(t.Side[relation.Source]),
 		Target:      documentTableSide(t.Side[relation.Target]),
 		Divergences: documentCounts{c.Missing, c.Extra, c.Mismatched, c.Healed, c.Volatile, c.Explained, c.Truncated},

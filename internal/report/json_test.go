@@ -35,6 +35,8 @@ type contract struct {
 		Complete    bool              `json:"complete"`
 		Reason      string            `json:"reason"`
 		Key         []string          `json:"key"`
+		Uncompared  []string          `json:"uncompared"`
+		Unverified  []string          `json:"unverified"`
 		Source      contractTableSide `json:"source"`
 		Target      contractTableSide `json:"target"`
 		Divergences struct {

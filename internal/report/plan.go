@@ -41,7 +41,7 @@ type planTable struct {
 	Target      planTableSide `json:"target"`
 	Problems    []string      `json:"problems"`
 	Notes       []string      `json:"notes"`
-	Unverified  []string      `json:"unverified,omitempty"` // what the policy leaves out
+	Unverified  []string      `json:"unverified"` // what the policy leaves out
 }
 
 type planTableSide struct {
@@ -78,7 +78,7 @@ func newPlanDocument(p *parity.Plan, opts Options) *planDocument {
 		d.Tables[i] = planTable{
 			t.Name.String(), t.TargetName.String(), t.Kind.String(), list(t.Key), t.Leaves, t.Compare,
 			newPlanTableSide(t.Side[relation.Source]), newPlanTableSide(t.Side[relation.Target]),
-			list(t.Problems), list(t.Notes), t.Unverified,
+			list(t.Problems), list(t.Notes), list(t.Unverified),
 		}
 	}
 	return d

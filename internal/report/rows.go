@@ -214,7 +214,9 @@ func rowsRead(s parity.TableSide) string {
 func tableVerdict(t *parity.Table) string {
 	s := t.Verdict.String()
 	switch {
-	case t.Verdict == parity.Match && empty(t):
+	case t.Verdict == parity.Match && t.FilteredOut():
+		return s + " (no row)"
+	case t.Verdict == parity.Match && t.Empty():
 		return s + " (empty)"
 	case t.Verdict == parity.Diverged && !t.Complete:
 		return s + " (incomplete)"
@@ -233,6 +235,12 @@ func proven(p *parity.Pass) string {
 		}
 		return true
 	}
+	filteredOut := 0
+	for i := range p.Tables {
+		if p.Tables[i].FilteredOut() {
+			filteredOut++
+		}
+	}
 	var b strings.Builder
 	switch {
 	case s.Tables == 0:
@@ -245,6 +253,8 @@ func proven(p *parity.Pass) string {
 			text.Count(int64(withDivergences(p))), text.Plural(int64(s.Tables), "table", "tables"))
 	case s.Match < s.Tables:
 		fmt.Fprintf(&b, "%s of %s tables match.", text.Count(int64(s.Match)), text.Count(int64(s.Tables)))
+	case s.Empty == s.Tables && filteredOut > 0:
+		b.WriteString("There was no row to compare.")
 	case s.Empty == s.Tables:
 		b.WriteString("Every table is empty on both sides: there was no row to compare.")
 	case s.Healed > 0:
@@ -257,12 +267,15 @@ func proven(p *parity.Pass) string {
 		fmt.Fprintf(&b, "%s in %s, identical at the snapshots%s.",
 			text.Plural(s.SourceRows, "row", "rows"), text.Plural(int64(s.Tables), "table", "tables"), positions(p))
 	}
-	if s.Empty > 0 && s.Empty < s.Tables {
+	if n := s.Empty - filteredOut; n > 0 && s.Empty < s.Tables {
 		verb := "are"
-		if s.Empty == 1 {
+		if n == 1 {
 			verb = "is"
 		}
-		fmt.Fprintf(&b, " %s %s empty on both sides.", text.Plural(int64(s.Empty), "table", "tables"), verb)
+		fmt.Fprintf(&b, " %s %s empty on both sides.", text.Plural(int64(n), "table", "tables"), verb)
+	}
+	if filteredOut > 0 {
+		fmt.Fprintf(&b, " No row fulfils the condition of %s.", text.Plural(int64(filteredOut), "table", "tables"))
 	}
 	if s.Volatile > 0 {
 		fmt.Fprintf(&b, " %s differed and could not be settled.", text.Plural(s.Volatile, "row", "rows"))

@@ -39,3 +39,18 @@ func TestUnverified(t *testing.T) {
 		}
 	}
 }
+
+// TestFilteredOut: a condition that no row fulfils is told from an empty table.
+func TestFilteredOut(t *testing.T) {
+	table := matchedTable(name("public", "t"), 0, 0)
+	for filtered, want := range map[bool][2]string{
+		false: {"match (empty)", "Every table is empty on both sides: there was no row to compare."},
+		true:  {"match (no row)", "There was no row to compare. No row fulfils the condition of 1 table."},
+	} {
+		table.Filtered = filtered
+		p := &parity.Pass{Verdict: parity.Match, Complete: true, Tables: []parity.Table{table}}
+		if got := [2]string{tableVerdict(&table), proven(p)}; got != want {
+			t.Errorf("filtered: %t: %q, want %q", filtered, got, want)
+		}
+	}
+}

@@ -123,6 +123,7 @@ func (c *comparison) resolve(ctx context.Context) bool {
 		return false
 	}
 	c.result.Unverified = c.rules.unverified()
+	c.result.Filtered = c.rules.where != [2]string{}
 	c.planned = planForm(c.at.table[0], c.at.table[1], [2]string{c.at.reader[0].Server().Encoding, c.at.reader[1].Server().Encoding}, c.rules)
 	c.schema = append(c.schema, c.planned.differences...)
 	c.incomplete = append(c.incomplete, c.planned.gaps...)
@@ -339,7 +340,7 @@ func (c *comparison) conclude(started time.Time) Table {
 		reasons = c.incomplete
 	case t.Side[0].Read && t.Side[1].Read:
 		t.Verdict = Match
-		reasons = append(reasons, c.matchReason()+underPolicy(len(t.Unverified) > 0))
+		reasons = append(reasons, c.matchReason())
 	default:
 		t.Complete = false
 		reasons = append(reasons, "nothing was read")
@@ -362,15 +363,17 @@ func underPolicy(unverified bool) string {
 }
 
 func (c *comparison) matchReason() string {
-	n := &c.result.Divergences
+	n, rows := &c.result.Divergences, c.result.Side[0].Rows
+	reason := fmt.Sprintf("%s %s identical", countRows(rows), are(rows))
 	switch {
 	case n.Healed > 0:
-		return fmt.Sprintf("%s differed at the pass's snapshots and no longer when read again: equal, but not at one snapshot", countRows(n.Healed))
-	case c.result.Side[0].Rows == 0:
-		return "both sides are empty"
+		reason = fmt.Sprintf("%s differed at the pass's snapshots and no longer when read again: equal, but not at one snapshot", countRows(n.Healed))
+	case c.result.FilteredOut():
+		return "no row fulfils the condition: there was nothing to compare"
+	case rows == 0:
+		reason = "both sides are empty"
 	}
-	rows := c.result.Side[0].Rows
-	return fmt.Sprintf("%s %s identical", countRows(rows), are(rows))
+	return reason + underPolicy(len(c.result.Unverified) > 0)
 }
 
 // targetName names the table that the target lacks, where it is not the

@@ -93,7 +93,9 @@ type Table struct {
 	Uncompared []string // columns of the source that have nothing to be compared with
 	// Unverified says what the table's policy leaves out of the comparison, a
 	// sentence each. It does not make the table incomplete.
-	Unverified  []string
+	Unverified []string
+	// Filtered says that the policy's conditions pick the rows to compare.
+	Filtered    bool
 	Side        [2]TableSide
 	Divergences Counts
 	// Rows holds the confirmed divergences, at most as many as asked for;
@@ -101,6 +103,15 @@ type Table struct {
 	Rows     []Divergence
 	Notes    []string
 	Duration time.Duration
+}
+
+// FilteredOut reports whether no row of either side fulfils the policy's
+// conditions: they may be wrong, and nothing was compared.
+func (t *Table) FilteredOut() bool { return t.Filtered && t.Empty() }
+
+// Empty reports whether both sides were read and no row of them was compared.
+func (t *Table) Empty() bool {
+	return t.Side[0].Read && t.Side[1].Read && t.Side[0].Rows == 0 && t.Side[1].Rows == 0
 }
 
 // TableSide is what was read of a table on one side.

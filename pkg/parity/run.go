@@ -165,6 +165,9 @@ type runner struct {
 	trouble []string // what kept the pass as a whole from being complete
 }
 
+// notCompared begins the reason of a table that the pass did not get to.
+const notCompared = "not compared: "
+
 func describeTrouble(ctx context.Context, err error) string {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -304,7 +307,7 @@ func (r *runner) compareAll(ctx context.Context, all *pair) {
 			r.observer.TableFinished(&r.result.Tables[i])
 		}
 		if err := reading.acquire(ctx); err != nil {
-			c.fail(errors.New("not compared: the pass was interrupted"))
+			c.fail(errors.New(notCompared + describeTrouble(ctx, err)))
 			finish()
 			continue
 		}
@@ -360,16 +363,22 @@ func (r *runner) compareOne(ctx context.Context, c *comparison, all *pair, relea
 // conclude derives the pass's verdict from its tables'.
 func (r *runner) conclude() *Pass {
 	p := &r.result
-	var diverged, incomplete []string
+	var diverged, incomplete, filteredOut []string
 	var rows int64
 	for i := range p.Tables {
 		t := &p.Tables[i]
 		if t.Verdict == Diverged {
 			diverged = append(diverged, t.Name.String()+": "+t.Reason)
-		} else if !t.Complete {
+		} else if !t.Complete && !slices.Contains(r.trouble, strings.TrimPrefix(t.Reason, notCompared)) {
 			incomplete = append(incomplete, t.Name.String()+": "+t.Reason)
 		}
+		if t.FilteredOut() {
+			filteredOut = append(filteredOut, t.Name.String())
+		}
 		rows += t.Side[relation.Source].Rows
+	}
+	if len(filteredOut) > 0 {
+		p.Notes = append(slices.Clone(p.Notes), fmt.Sprintf("no row fulfils the condition in the policy of %s: is it right?", summarise(filteredOut)))
 	}
 	p.Complete = len(r.trouble) == 0 && !slices.ContainsFunc(p.Tables, func(t Table) bool { return !t.Complete })
 	unsure := slices.Concat(r.trouble, incomplete)
@@ -385,22 +394,25 @@ func (r *runner) conclude() *Pass {
 		p.Reason = summarise(unsure)
 	default:
 		p.Verdict = Match
-		p.Reason = r.matchReason(rows) + underPolicy(slices.ContainsFunc(p.Tables, func(t Table) bool { return len(t.Unverified) > 0 }))
+		p.Reason = r.matchReason(rows, filteredOut)
 	}
 	p.FinishedAt = time.Now()
 	return p
 }
 
-func (r *runner) matchReason(rows int64) string {
+func (r *runner) matchReason(rows int64, filteredOut []string) string {
 	p := &r.result
+	suffix := underPolicy(slices.ContainsFunc(p.Tables, func(t Table) bool { return len(t.Unverified) > 0 }))
 	healed := slices.ContainsFunc(p.Tables, func(t Table) bool { return t.Divergences.Healed > 0 })
 	switch {
+	case rows == 0 && len(filteredOut) > 0:
+		return fmt.Sprintf("%s, nothing to compare: no row fulfils the condition of %s", countTables(len(p.Tables)), summarise(filteredOut))
 	case rows == 0:
-		return fmt.Sprintf("%s, all of them empty: there was nothing to compare", countTables(len(p.Tables)))
+		return fmt.Sprintf("%s, all of them empty: there was nothing to compare", countTables(len(p.Tables))) + suffix
 	case healed:
-		return fmt.Sprintf("%s in %s %s equal, but not all at one snapshot", countRows(rows), countTables(len(p.Tables)), are(rows))
+		return fmt.Sprintf("%s in %s %s equal, but not all at one snapshot", countRows(rows), countTables(len(p.Tables)), are(rows)) + suffix
 	}
-	return fmt.Sprintf("%s in %s %s identical", countRows(rows), countTables(len(p.Tables)), are(rows))
+	return fmt.Sprintf("%s in %s %s identical", countRows(rows), countTables(len(p.Tables)), are(rows)) + suffix
 }
 
 func countTables(n int) string { return plural(int64(n), "table") }
