@@ -50,7 +50,7 @@ func (p *program) configCheck(c *cli.Context) (int, error) {
 			}
 		}
 	}
-	if err := joinLines(problems); err != nil {
+	if err := errors.Join(problems...); err != nil {
 		return exitTrouble, fmt.Errorf("config check: %w", err)
 	}
 	for _, warning := range warnings {
@@ -106,6 +106,7 @@ func (f *fileSettings) selectWith(o *daemon.Options) {
 			o.Groups = append(o.Groups, daemon.Group{Tables: g.Tables, Exclude: slices.Concat(g.Exclude, left)})
 		}
 	}
+	o.MapOthers = len(named) > 0 && len(f.Map) > 0
 	for source, target := range f.Map {
 		if _, mapped := o.Map[source]; !mapped {
 			o.Map[source] = target

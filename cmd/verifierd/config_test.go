@@ -56,7 +56,11 @@ func TestBadConfig(t *testing.T) {
 			}
 		})
 	}
-	r := command(t, "config", "check", "--config", double)
+	r := command(t, "config", "check", "--config", configFile(t, "a: 1\nb: 2\nmigrations: {}", "", ""))
+	if lines := strings.Count(r.stderr, "\n"); lines != 3 {
+		t.Errorf("three problems in %d lines: %q", lines, r.stderr)
+	}
+	r = command(t, "config", "check", "--config", double)
 	if r.want(t, 0); !strings.Contains(r.stdout, "it describes: m, n") || r.stderr != "" {
 		t.Errorf("a file that is well: %q, %q", r.stdout, r.stderr)
 	}

@@ -20,7 +20,7 @@ func (p *program) helpCommand() *cli.Command {
 					return nil
 				}
 			}
-			return fmt.Errorf("help: no command %q. %s", name, cli.SuggestCommand(c.App.Commands, name))
+			return fmt.Errorf("help: no command %q%s; see verifierd --help", name, nearCommand(c.App, name))
 		},
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -51,7 +53,7 @@ func leaveCores() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p := &program{args: args, stdout: stdout, stderr: stderr}
 	if err := p.app().RunContext(ctx, args); err != nil {
-		fmt.Fprintf(stderr, "verifierd: %s\n", redact(oneLine(err), args))
+		fmt.Fprintf(stderr, "verifierd: %s\n", redact(indented(err), args))
 		return exitTrouble
 	}
 	return p.code
@@ -125,12 +127,21 @@ func (p *program) do(f action) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.Args().Present() {
 			// It is not repeated: a connection string, say, holds a password.
-			return fmt.Errorf("%s: unexpected argument; flags begin with --; see verifierd %[1]s --help", c.Command.Name)
+			hint := "flags begin with --"
+			if slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == "config" }) && isYAML(c.Args().First()) {
+				hint = "--config goes before a configuration file"
+			}
+			return fmt.Errorf("%s: unexpected argument; %s; see verifierd %[1]s --help", commandPath(c), hint)
 		}
 		code, err := f(c)
 		p.code = code
 		return err
 	}
+}
+
+// commandPath is the command as it is typed after the program's name.
+func commandPath(c *cli.Context) string {
+	return strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ")
 }
 
 // noCommand is trouble even without arguments: a script that lost them must
@@ -146,5 +157,5 @@ func (p *program) noCommand(c *cli.Context) error {
 		_ = cli.ShowAppHelp(c)
 		return errors.New("no command given; see verifierd --help")
 	}
-	return fmt.Errorf("no command %q. %s See verifierd --help", name, cli.SuggestCommand(c.App.VisibleCommands(), name))
+	return fmt.Errorf("no command %q%s; see verifierd --help", name, nearCommand(c.App, name))
 }

@@ -63,7 +63,12 @@ const private = 0o600
 // aside creates a file next to the output.
 func (o *output) aside() (*os.File, error) {
 	name := fmt.Sprintf(".%s.%s", filepath.Base(o.path), rand.Text()[:8])
-	return os.OpenFile(filepath.Join(filepath.Dir(o.path), name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, private)
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(o.path), name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, private)
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		path.Path = o.path // nobody asked for the file next to it
+	}
+	return f, err
 }
 
 // open returns the output for writing bit by bit: it is written in place.

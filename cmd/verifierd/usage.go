@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/verifierd/verifierd/internal/config"
 )
 
 // usageError says in one line what is wrong with the flags; the whole help
@@ -18,7 +20,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil {
 		flags = c.Command.Flags
 		if c.Command.Name != c.App.Name {
-			command, where = c.Command.Name+" ", c.Command.Name+": "
+			command, where = commandPath(c)+" ", commandPath(c)+": "
 		}
 	}
 	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
@@ -52,11 +54,30 @@ func wantedValue(flags []cli.Flag, name string) string {
 }
 
 func nearFlag(flags []cli.Flag, name string) string {
-	near := cli.SuggestFlag(flags, name, false)
+	var known []string
+	for _, f := range flags {
+		known = append(known, f.Names()[0])
+	}
+	return didYouMean("--", config.Near(strings.TrimLeft(name, "-"), known))
+}
+
+func nearCommand(app *cli.App, name string) string {
+	var known []string
+	for _, c := range app.VisibleCommands() {
+		known = append(known, c.Name)
+	}
+	return didYouMean("", config.Near(name, known))
+}
+
+func didYouMean(prefix, near string) string {
 	if near == "" {
 		return ""
 	}
-	return fmt.Sprintf(", did you mean %s?", near)
+	return fmt.Sprintf(", did you mean %s%s?", prefix, near)
+}
+
+func isYAML(arg string) bool {
+	return strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml")
 }
 
 // Where passwords stand in connection strings.
@@ -84,5 +105,5 @@ func redact(message string, args []string) string {
 	return passwordInKeyword.ReplaceAllString(message, "${1}xxxxx")
 }
 
-// oneLine puts an error on one line; a joined error has a line for each part.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// indented gives each part of a joined error a line of its own.
+func indented(err error) string { return strings.ReplaceAll(err.Error(), "\n", "\n   ") }

@@ -94,9 +94,8 @@ func TestLimitMemory(t *testing.T) {
 	}
 }
 
-// A joined error has a line for each part; a message is one line.
-func TestOneLine(t *testing.T) {
-	if got := oneLine(errors.Join(errors.New("a"), errors.New("b"))); got != "a; b" {
+func TestIndented(t *testing.T) {
+	if got := indented(errors.Join(errors.New("a"), errors.New("b"))); got != "a\n   b" {
 		t.Errorf("%q", got)
 	}
 }

@@ -31,7 +31,11 @@ func TestBadFlags(t *testing.T) {
 		want string
 	}{
 		"no command":            {"", "no command given; see verifierd --help"},
-		"unknown command":       {"verfy", `Did you mean "verify"?`},
+		"unknown command":       {"verfy", "did you mean verify?"},
+		"alike no command":      {"bogus", `no command "bogus"; see verifierd --help`},
+		"file of config check":  {"config check v.yaml", "config check: unexpected argument; --config goes before a configuration file; see verifierd config check --help"},
+		"flag of config check":  {"config check --confg x", "did you mean --config?; see verifierd config check --help"},
+		"output in no place":    {"verify SIDES --out /nonexistent/report", "--out: open /nonexistent/report: no such file"},
 		"unknown flag":          {"verify --sorce x", "did you mean --source?"},
 		"unknown global flag":   {"--verbose verify", "unknown flag --verbose"},
 		"no sides":              {"verify", "VERIFIERD_SOURCE"},

@@ -3,7 +3,9 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -85,6 +87,15 @@ func explainDSN(dsn string, err error) error {
 	prefix := pgconn.NewParseConfigError(parse.ConnString, "", nil).Error()
 	cause := strings.TrimPrefix(parse.Error(), prefix)
 	switch {
+	case strings.Contains(cause, "failed to read service file: "):
+		_, file, _ := strings.Cut(strings.TrimSuffix(cause, ")"), "failed to read service file: ")
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("connection string: it names a service, and the service file %s does not exist; create it, or set PGSERVICEFILE", file)
+		}
+		return fmt.Errorf("connection string: it names a service, and the service file %s cannot be read: check its permissions and its form", file)
+	case strings.Contains(cause, "unable to find service: "):
+		_, name, _ := strings.Cut(strings.TrimSuffix(cause, ")"), "unable to find service: ")
+		return fmt.Errorf("connection string: the service file has no service [%s]", name)
 	case !strings.HasPrefix(cause, "failed to parse as "):
 		return fmt.Errorf("connection string: %s", cause)
 	case isURI(dsn):

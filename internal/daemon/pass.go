@@ -32,6 +32,9 @@ type Options struct {
 	Groups []Group
 	// Map names tables that are called otherwise on the target.
 	Map map[relation.Name]relation.Name
+	// MapOthers lets Map name tables that are not selected: it was made for
+	// more tables than these.
+	MapOthers bool
 	// Policies say how tables are compared, by the source's names, where the
 	// defaults do not serve. Each must be of a table that is selected.
 	Policies map[relation.Name]Policy
@@ -260,7 +263,7 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 	used := make([]bool, len(o.Tables))
 	for name, target := range o.Map {
 		if !slices.ContainsFunc(lists[0], func(l snapshot.Listed) bool { return l.Name == name }) {
-			return nil, fmt.Errorf("--map %s=%s: the source has no table %s", name, target, name)
+			return nil, fmt.Errorf("map of %s to %s: the source has no table %[1]s", name, target)
 		}
 	}
 	partOf := families(lists[relation.Source])
@@ -304,29 +307,37 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 			continue
 		}
 		if slices.ContainsFunc(lists[relation.Source], func(l snapshot.Listed) bool { return p.Match(l.Name) }) {
-			return nil, fmt.Errorf("--table %s selects nothing by itself: partitions are compared with their table, and views only when named without *", p)
+			return nil, fmt.Errorf("pattern %s selects nothing by itself: partitions are compared with their table, and views only when named without *", p)
 		}
-		return nil, fmt.Errorf("--table %s selects nothing", p)
+		return nil, fmt.Errorf("pattern %s selects nothing: is it misspelt?", p)
 	}
 	if len(s.tables) == 0 {
 		return nil, errors.New("no table was selected: the source has none that users made, or all are excluded")
 	}
-	return s, checkPolicies(lists[relation.Source], s.tables, o.Policies)
+	err := checkSelected(lists[relation.Source], s.tables, "columns", slices.Collect(maps.Keys(o.Policies)))
+	if err == nil && !o.MapOthers {
+		// What is mapped and excluded is another matter: that its counterpart
+		// is no table of the target's own is worth saying.
+		mapped := slices.DeleteFunc(slices.Collect(maps.Keys(o.Map)), func(n relation.Name) bool { return matchAny(o.Exclude, n) })
+		err = checkSelected(lists[relation.Source], s.tables, "map", mapped)
+	}
+	return s, err
 }
 
-// checkPolicies refuses a policy that would be followed nowhere: whoever wrote
-// it takes its table for compared.
-func checkPolicies(source []snapshot.Listed, selected []parity.Tables, policies map[relation.Name]Policy) error {
-	for _, name := range slices.SortedFunc(maps.Keys(policies), relation.Name.Compare) {
+// checkSelected refuses what is said of a table that is not compared: whoever
+// wrote it takes the table for compared.
+func checkSelected(source []snapshot.Listed, selected []parity.Tables, what string, of []relation.Name) error {
+	slices.SortFunc(of, relation.Name.Compare)
+	for _, name := range of {
 		at := slices.IndexFunc(source, func(l snapshot.Listed) bool { return l.Name == name })
 		switch {
 		case at < 0:
-			return fmt.Errorf("columns of %s: the source has no such table", name)
+			return fmt.Errorf("%s of %s: the source has no such table", what, name)
 		case slices.ContainsFunc(selected, func(t parity.Tables) bool { return t.Source == name }):
 		case source[at].Part:
-			return fmt.Errorf("columns of %s: it is read as a part of another table; say it for that one", name)
+			return fmt.Errorf("%s of %s: it is read as a part of another table; say it for that one", what, name)
 		default:
-			return fmt.Errorf("columns of %s: the table is not selected; select it, or say nothing of its columns", name)
+			return fmt.Errorf("%s of %s: the table is not selected; select it, or leave this out", what, name)
 		}
 	}
 	return nil
@@ -341,7 +352,7 @@ func (s *selection) wants(l snapshot.Listed, o Options, used []bool, partOf map[
 		s.skipped = append(s.skipped, fmt.Sprintf("%s: it belongs to extension %s", l.Name, l.Extension))
 	} else if l.Kind == relation.View || l.Kind == relation.MatView {
 		if len(o.Tables) == 0 {
-			s.skipped = append(s.skipped, fmt.Sprintf("%s: a %s is compared only when --table names it", l.Name, l.Kind))
+			s.skipped = append(s.skipped, fmt.Sprintf("%s: a %s is compared only when it is named", l.Name, l.Kind))
 		}
 	} else if slices.ContainsFunc(o.Exclude, func(p relation.Pattern) bool { return p.Match(l.Name) }) {
 		if readWithOthers(l, o, used, partOf) {

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -109,5 +111,41 @@ func TestSelectPolicies(t *testing.T) {
 		if _, err := selectTables(sides, o); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "public."+table) {
 			t.Errorf("a policy of %s: %v, want %q", table, err, want)
 		}
+	}
+}
+
+// TestSelectMap: a table that is mapped, and neither compared nor excluded, was
+// meant to be compared.
+func TestSelectMap(t *testing.T) {
+	sides := [2][]snapshot.Listed{listed("a b log_p/part"), listed("a b2")}
+	name := func(s string) relation.Name { return relation.Name{Schema: "public", Name: s} }
+	only := group(t, "public.a", "")
+	for table, want := range map[string]string{"b": "map of public.b: the table is not selected", "log_p": "part of another table"} {
+		o := Options{Tables: only.Tables, Map: map[relation.Name]relation.Name{name(table): name("b2")}}
+		if _, err := selectTables(sides, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a map of %s: %v, want %q", table, err, want)
+		}
+		o.MapOthers = true
+		if _, err := selectTables(sides, o); err != nil {
+			t.Errorf("a map of %s that was made for more tables: %v", table, err)
+		}
+		o.MapOthers, o.Exclude = false, group(t, "", "public."+table).Exclude
+		if s, err := selectTables(sides, o); err != nil || len(s.differences) > 0 {
+			t.Errorf("a map of %s, which is excluded: %v", table, err)
+		}
+	}
+}
+
+func TestNoService(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "services")
+	t.Setenv("PGSERVICEFILE", path)
+	if _, err := CheckDSN("service=old"); err == nil || !strings.Contains(err.Error(), "service file "+path+" does not exist") {
+		t.Errorf("no file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("[new]\nhost=x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := CheckDSN("service=old"); err == nil || !strings.Contains(err.Error(), "no service [old]") {
+		t.Errorf("no such service: %v", err)
 	}
 }
