@@ -94,11 +94,11 @@ func (p *plannedForm) addColumn(source, target *relation.Column, encodings [2]st
 		}
 	}
 	if source.Definition != target.Definition && !cast {
-		severity := Drifts
+		severity, hint := Drifts, comparedAs(field.Type[relation.Source])
 		if changesValues(source, target) && !slices.Contains(p.rules.Value, source.Name) {
-			severity = Breaks
+			severity, hint = Breaks, p.valueHint(source)
 		}
-		p.differ(object, "changed", severity, source.Definition, target.Definition, comparedAs(field.Type[relation.Source]))
+		p.differ(object, "changed", severity, source.Definition, target.Definition, hint)
 	}
 	p.Fields = append(p.Fields, field)
 }

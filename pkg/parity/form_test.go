@@ -229,6 +229,10 @@ func TestModifiers(t *testing.T) {
 		p := planForm(tables[0], tables[1], sameEncoding, rules{})
 		if len(p.differences) != 1 || p.differences[0].Severity != test.want || len(p.gaps) > 0 {
 			t.Errorf("%s and %s: %+v, gaps %q; want that it %s", test.source, test.target, p.differences, p.gaps, test.want)
+			continue
+		}
+		if hint := p.differences[0].Hint; strings.Contains(hint, "value: [v]") != (test.want == Breaks) {
+			t.Errorf("%s and %s: the hint is %q", test.source, test.target, hint)
 		}
 	}
 }

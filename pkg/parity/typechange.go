@@ -172,6 +172,17 @@ func (p *plannedForm) castHint(source, target *relation.Column) string {
 		keyYAML(p.Table[relation.Source].String()), keyYAML(source.Name), strings.Join(sides, ", "))
 }
 
+// valueHint says with which value in the configuration two columns that print
+// every value differently would be equal.
+func (p *plannedForm) valueHint(source *relation.Column) string {
+	what := "scale"
+	if source.Type.Underlying().Builtin("bpchar") {
+		what = "padding"
+	}
+	return fmt.Sprintf("every value prints differently; compared without their %s: columns: {%s: {value: [%s]}}", what,
+		keyYAML(p.Table[relation.Source].String()), keyYAML(source.Name))
+}
+
 var (
 	numbers = []string{"int2", "int4", "int8", "float4", "float8", "numeric"}
 	zoned   = []string{"timestamptz", "timetz"}
