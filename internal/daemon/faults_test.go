@@ -517,6 +517,9 @@ func TestPrivileges(t *testing.T) {
 			pgtest.Exec(t, dsn[0], "GRANT SELECT ON s.b TO "+role[0], "REVOKE USAGE ON SCHEMA s FROM "+role[0])
 			p = bounded(t, o)
 			wantVerdict(t, p, parity.Incomplete, fmt.Sprintf("GRANT USAGE ON SCHEMA %q TO %q", "s", role[0]))
+			pgtest.Exec(t, dsn[0], "REVOKE SELECT ON ALL TABLES IN SCHEMA s FROM "+role[0])
+			p = bounded(t, o)
+			wantVerdict(t, p, parity.Incomplete, fmt.Sprintf("GRANT USAGE ON SCHEMA %q TO %q; GRANT SELECT ON ALL TABLES IN SCHEMA %[1]q TO %[2]q", "s", role[0]))
 		})
 	}
 }
@@ -647,7 +650,7 @@ func TestCancelled(t *testing.T) {
 		if cancelled.IsZero() {
 			t.Fatal("the pass was over before it was cancelled")
 		}
-		if took := time.Since(cancelled); took > 5*time.Second {
+		if took := time.Since(cancelled); took > 2*time.Second {
 			t.Errorf("it took %s to end", took)
 		}
 		if p.Complete || p.Verdict == parity.Match {

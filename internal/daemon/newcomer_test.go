@@ -117,6 +117,14 @@ func TestPlanGuesses(t *testing.T) {
 	if plan.Expected > 5*time.Second {
 		t.Errorf("%s for 500 kB", plan.Expected)
 	}
+	recommended := func(p *parity.Plan) bool {
+		return slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, "--snapshot table") })
+	}
+	perTable := o
+	perTable.PerTable = true
+	if !recommended(plan) || recommended(planOf(t, perTable)) || plan.Unknown != "" {
+		t.Errorf("--snapshot table is recommended wrongly, or the time is unknown: %q; notes %q", plan.Unknown, plan.Notes)
+	}
 	execBoth(t, dsn, "ANALYZE t")
 	o.MaxRate = 10_000 // of about 450 kB
 	plan = planOf(t, o)

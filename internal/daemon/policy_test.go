@@ -314,6 +314,9 @@ func TestPolicyPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !strings.HasPrefix(plan.Unknown, "conditions pick the rows") {
+		t.Errorf("the time is unknown because %q", plan.Unknown)
+	}
 	a, b := plan.Tables[0], plan.Tables[1]
 	if len(a.Unverified) != 3 || len(a.Problems) != 0 || a.Side[0].Rows != -1 || a.Side[1].Rows != -1 {
 		t.Errorf("plan of a: unverified %q, problems %q, rows %d and %d", a.Unverified, a.Problems, a.Side[0].Rows, a.Side[1].Rows)

@@ -14,6 +14,7 @@ type planDocument struct {
 	Tables      []planTable      `json:"tables"`
 	Schema      []documentSchema `json:"schema"`
 	Expected    *float64         `json:"expected_seconds"` // null: unknown
+	Unknown     string           `json:"expected_unknown_reason,omitempty"`
 	Guessed     bool             `json:"expected_is_a_guess"`
 	Problems    []string         `json:"problems"`
 	Notes       []string         `json:"notes"`
@@ -64,6 +65,7 @@ func newPlanDocument(p *parity.Plan, opts Options) *planDocument {
 		Notes:       list(p.Notes),
 		Skipped:     list(p.Skipped),
 		Guessed:     p.Guessed,
+		Unknown:     p.Unknown,
 		Schema:      make([]documentSchema, len(p.Schema)),
 	}
 	for i := range p.Schema {

@@ -483,3 +483,34 @@ func TestExitCode(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanConclusion: a plan says why it does not know the time, what it did
+// not read, and once what several tables have in common.
+func TestPlanConclusion(t *testing.T) {
+	const schema = "no privilege on schema s of the source: GRANT USAGE ON SCHEMA s TO verifier"
+	p := &parity.Plan{Server: servers(), Unknown: "no table can be read"}
+	for _, n := range []string{"a", "b"} {
+		p.Tables = append(p.Tables, parity.PlannedTable{Name: name("s", n), TargetName: name("s", n), Problems: []string{schema}})
+	}
+	var b bytes.Buffer
+	if err := WritePlan(&b, Table, p, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"PROBLEMS: 1 problem would make a pass over 2 tables incomplete.", "unknown: no table can be read. Nothing was read.", "problem: as above",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the plan lacks %q:\n%s", want, b.String())
+		}
+	}
+	if strings.Count(b.String(), schema) != 1 {
+		t.Errorf("the problem is not said once:\n%s", b.String())
+	}
+	b.Reset()
+	if err := WritePlan(&b, JSON, p, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(b.String(), schema) != 2 || !strings.Contains(b.String(), `"expected_unknown_reason": "no table can be read"`) {
+		t.Errorf("the document lacks a problem or the reason:\n%s", b.String())
+	}
+}

@@ -440,19 +440,26 @@ func (t *terminal) planned(tables []parity.PlannedTable) {
 		})
 	}
 	t.line("")
+	said := make(map[string]bool)
 	t.columns(lines, func(i int) {
 		if i > 0 {
-			t.plannedDetails(&tables[i-1])
+			t.plannedDetails(&tables[i-1], said)
 		}
 	})
 }
 
-func (t *terminal) plannedDetails(p *parity.PlannedTable) {
+// plannedDetails says what there is to know of a table, but for problems that
+// were said of another one.
+func (t *terminal) plannedDetails(p *parity.PlannedTable, said map[string]bool) {
 	const indent = "    "
 	if s := plannedKey(p) + plannedReading(p); s != "" {
 		t.paragraph(indent, s)
 	}
 	for _, s := range p.Problems {
+		if said[s] {
+			s = "as above"
+		}
+		said[s] = true
 		t.paragraph(indent+"problem: ", text.Prose(s))
 	}
 	for _, s := range p.Unverified {
@@ -562,21 +569,31 @@ func plannedGuesses(p *parity.Plan) (guessed [2]bool) {
 	return guessed
 }
 
+// plannedProblems counts what would be in a pass's way. What several tables
+// have in common, such as a schema's privilege, is one problem.
 func plannedProblems(p *parity.Plan) int {
-	n := len(p.Problems)
+	distinct := make(map[string]bool)
 	for i := range p.Tables {
-		n += len(p.Tables[i].Problems)
+		for _, s := range p.Tables[i].Problems {
+			distinct[s] = true
+		}
 	}
-	return n
+	return len(p.Problems) + len(distinct)
 }
 
 func (t *terminal) expected(p *parity.Plan) {
 	took := "The time it would take is unknown"
 	switch {
+	case p.Unknown != "":
+		took += ": " + text.Prose(p.Unknown)
 	case p.Expected > 0 && p.Guessed:
-		took = "It would take very roughly " + text.Duration(p.Expected) + ", a guess since large tables were never analyzed"
+		took = "It would take very roughly " + text.Duration(p.Expected) + ", a guess since the table that was sampled was never analyzed"
 	case p.Expected > 0:
 		took = "It would take about " + text.Duration(p.Expected)
+	}
+	read := "Nothing was read"
+	if slices.ContainsFunc(p.Tables, func(t parity.PlannedTable) bool { return t.Compare != "" }) {
+		read = "Only samples were read"
 	}
 	t.line("")
 	tables := text.Plural(int64(len(p.Tables)), "table", "tables")
@@ -584,9 +601,9 @@ func (t *terminal) expected(p *parity.Plan) {
 	case len(p.Tables) == 0:
 		t.paragraph("", t.colour.Yellow("NOTHING TO READ")+": no table is selected.")
 	case n > 0:
-		t.paragraph("", t.colour.Yellow("PROBLEMS")+fmt.Sprintf(": %s would make a pass over %s incomplete. %s. Only samples were read.",
-			text.Plural(int64(n), "problem", "problems"), tables, took))
+		t.paragraph("", t.colour.Yellow("PROBLEMS")+fmt.Sprintf(": %s would make a pass over %s incomplete. %s. %s.",
+			text.Plural(int64(n), "problem", "problems"), tables, took, read))
 	default:
-		t.paragraph("", t.colour.Green("READY")+fmt.Sprintf(": nothing stands in the way of a pass over %s. %s. Only samples were read.", tables, took))
+		t.paragraph("", t.colour.Green("READY")+fmt.Sprintf(": nothing stands in the way of a pass over %s. %s. %s.", tables, took, read))
 	}
 }

@@ -19,8 +19,9 @@ type Plan struct {
 	// be sampled.
 	Sample [2]relation.Rate
 	// Expected is the time that the pass would take at the sampled rate, or at
-	// the rate that bounds it; zero when unknown.
+	// the rate that bounds it; zero when unknown, which Unknown explains.
 	Expected time.Duration
+	Unknown  string
 	// Guessed says that Expected rests on a guess: the table that was sampled
 	// was never analyzed.
 	Guessed bool
@@ -84,7 +85,8 @@ func MakePlan(ctx context.Context, config Config) (*Plan, error) {
 		}
 	}
 	if p.overBudget {
-		return p.plan, nil // the tables cannot be looked at together
+		p.plan.Unknown = "the tables cannot be looked at together"
+		return p.plan, nil
 	}
 	for _, names := range config.Tables {
 		if err := p.addTable(ctx, names); err != nil {
@@ -94,6 +96,7 @@ func MakePlan(ctx context.Context, config Config) (*Plan, error) {
 	if err := p.sampleRate(ctx); err != nil {
 		return nil, err
 	}
+	p.explainUnknown()
 	p.note()
 	return p.plan, nil
 }
@@ -104,8 +107,9 @@ type planner struct {
 	plan *Plan
 	at   pair
 	// largest is the table whose reading is sampled.
-	largest *comparison
-	bytes   [2]int64
+	largest  *comparison
+	readable bool // whether there is a table that can be read
+	bytes    [2]int64
 	// overBudget says that the tables take more locks than a server can spare.
 	overBudget bool
 }
@@ -142,6 +146,7 @@ func (p *planner) addTable(ctx context.Context, names Tables) error {
 		}
 	}
 	if readable {
+		p.readable = true
 		leaves, err := c.planLeaves(ctx)
 		if err != nil {
 			return err
@@ -256,6 +261,19 @@ func (p *planner) sampleRate(ctx context.Context) error {
 	return nil
 }
 
+// explainUnknown says why the time that the pass would take is not known.
+func (p *planner) explainUnknown() {
+	switch {
+	case p.plan.Expected > 0:
+	case !p.readable:
+		p.plan.Unknown = "no table can be read"
+	case p.largest == nil:
+		p.plan.Unknown = "conditions pick the rows of all tables that can be read, and how fast such rows arrive is not sampled"
+	default:
+		p.plan.Unknown = "too little was there to be sampled"
+	}
+}
+
 func ratio(a, b float64) float64 {
 	if b == 0 {
 		return 0
@@ -280,5 +298,9 @@ func (p *planner) note() {
 		}
 	}
 	p.plan.Notes = append(p.plan.Notes, p.result.Notes[len(p.config.Notes):]...)
-	p.plan.Notes = append(p.plan.Notes, "while it runs, the pass holds back VACUUM's horizon on both sides and a lock that TRUNCATE and rewriting DDL wait for; --snapshot table does so for one table at a time")
+	holds := "while it runs, the pass holds back VACUUM's horizon on both sides and a lock that TRUNCATE and rewriting DDL wait for; --snapshot table does so for one table at a time"
+	if p.config.PerTable {
+		holds = "while it reads a table, the pass holds back VACUUM's horizon on both sides and a lock on that table that TRUNCATE and rewriting DDL wait for"
+	}
+	p.plan.Notes = append(p.plan.Notes, holds)
 }

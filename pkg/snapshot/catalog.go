@@ -192,10 +192,12 @@ func (l *loader) readable(table relation.Name, m *relation.Member, persistence s
 	case m.Kind == relation.Partitioned && selects:
 		return nil
 	case !usage:
-		return &TableError{
-			Reason: fmt.Sprintf("no privilege on schema %s of the %s", relation.QuoteIdent(m.Name.Schema), l.side),
-			Hint:   fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", relation.QuoteIdent(m.Name.Schema), user),
+		schema := relation.QuoteIdent(m.Name.Schema)
+		hint := fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", schema, user)
+		if !selects { // say it now, and the same for all tables, rather than in the next round
+			hint += fmt.Sprintf("; GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s", schema, user)
 		}
+		return &TableError{Reason: fmt.Sprintf("no privilege on schema %s of the %s", schema, l.side), Hint: hint}
 	case !selects:
 		return &TableError{
 			Reason: fmt.Sprintf("no privilege to read %s on the %s", m.Name, l.side),
