@@ -160,6 +160,7 @@ func TestErrors(t *testing.T) {
 		"syntax":                  {"migrations: [\nx: y", "(YAML syntax)"},
 		"syntax in line 1":        {"migrations: {m: }}", "file.yaml:1: at this line or soon after: "},
 		"variable without quotes": {one("verify: {timeout: ${DURATION}, read: fast}"), "put quotes around a value that holds ${NAME}"},
+		"pattern without quotes":  {one("exclude: [*.log]"), "a value that begins with * or & needs quotes"},
 		"alias in its place":      {one("# *b\nexclude: *b"), "6:14: an alias without its anchor"},
 		"required and empty":      {"migrations: {}", "migrations: the mapping is empty; fill it in"},
 		"tab":                     {"migrations:\n\tm: 1", "file.yaml:2: "},

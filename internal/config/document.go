@@ -109,6 +109,9 @@ func (d *document) syntax(data []byte, err error) {
 		text = strings.TrimPrefix(text, m[0])
 	}
 	hint := ""
+	if strings.Contains(text, "alphabetic or numeric character") { // of an anchor's name
+		hint = "; a value that begins with * or & needs quotes"
+	}
 	near := lines[min(max(line-1, 0), len(lines)):min(line+2, len(lines))]
 	if strings.Contains(strings.Join(near, "\n"), "${") {
 		hint = "; within {…} and […], put quotes around a value that holds ${NAME}"
