@@ -37,6 +37,8 @@ const guaranteesHead = `# What a verdict guarantees
 
 A ` + "`match`" + ` says that every row of every selected table was read wholly on both sides, each at one snapshot, and that each row of one side has its equal on the other, as often as there. What "equal" means is below, type by type. A ` + "`diverged`" + ` says that at least one difference was read a second time and was still there. Whatever cannot be compared is ` + "`incomplete`" + `, with the reason.
 
+A table that only the target has is not read: it is reported as a drift of the schema, and the pass may still be a ` + "`match`" + `. Selected by its exact name, without ` + "`*`" + `, it is a difference, and the pass is ` + "`diverged`" + `.
+
 This page is generated from the table of cases that the test suite runs against real servers. Each type is compared by itself, in arrays, under a domain, in a composite type, in tables with and without a key, and as a part of keys where it can be one. The suite asserts that values of the columns "taken for equal" are never reported and that exactly the rows with values "told apart" are.
 
 ## What does not matter
