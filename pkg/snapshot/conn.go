@@ -106,7 +106,9 @@ func (c *bulkConn) fill() error {
 		return err
 	}
 	c.r, c.w = 0, n
-	if c.limiter != nil {
+	// What a connection that is being given up had in flight is thrown away. To
+	// reserve room for it would hold up the rollbacks of the others.
+	if c.limiter != nil && !c.hurried.Load() {
 		c.pause(c.limiter.ReserveN(time.Now(), n).Delay())
 	}
 	return nil

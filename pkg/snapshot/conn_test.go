@@ -220,6 +220,29 @@ func TestDeadlineEndsPause(t *testing.T) {
 	})
 }
 
+// TestHurriedIsNotCounted: what is read off a connection that is being given up
+// holds up no other connection of the database.
+func TestHurriedIsNotCounted(t *testing.T) {
+	client, server := loopback(t)
+	b := watchedConn(t, client, rate.NewLimiter(1, readBuffer), time.Minute)
+	if !b.limiter.AllowN(time.Now(), readBuffer) {
+		t.Fatal("no burst")
+	}
+	if err := b.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = server.Write(make([]byte, 2*readBuffer))
+		server.Close()
+	}()
+	if n, err := io.Copy(io.Discard, b); n != 2*readBuffer || err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	if free := b.limiter.Tokens(); free < 0 {
+		t.Errorf("the next connection waits until %.0f bytes would have been read", -free)
+	}
+}
+
 func TestGateAdmitsOne(t *testing.T) {
 	g := newGate()
 	done := make(chan struct{})
