@@ -125,7 +125,7 @@ func TestPolicyOracle(t *testing.T) {
 			differing++
 		}
 	}
-	if differing == 0 || differing == tables {
+	if differing == 0 {
 		t.Errorf("%d of %d tables differ: the test shows too little", differing, tables)
 	}
 }

@@ -52,8 +52,21 @@ func (c *comparison) applyPolicy(ctx context.Context) (rules, error) {
 	return r, nil
 }
 
+// expression checks what one side is to evaluate. It must give the same for the
+// same row on the other.
 func (c *comparison) expression(ctx context.Context, side relation.Side, sql string) (relation.Expression, error) {
-	return c.at.reader[side].Expression(ctx, c.at.table[side], sql, c.startedAt)
+	e, err := c.at.reader[side].Expression(ctx, c.at.table[side], sql, c.startedAt)
+	if err != nil {
+		return e, err
+	}
+	source, target := c.at.reader[relation.Source].Server(), c.at.reader[relation.Target].Server()
+	switch {
+	case e.ByEncoding && source.Encoding != target.Encoding:
+		err = fmt.Errorf("it may give something else on either side, since it works on text, and the databases' encodings differ (%s, %s)", source.Encoding, target.Encoding)
+	case e.ByCollation && (source.Locale == "" || source.Locale != target.Locale):
+		err = errors.New(`it may give something else on either side, since the databases may order text and change its case differently; write COLLATE "C" behind the text, as in name COLLATE "C" < 'b'`)
+	}
+	return e, err
 }
 
 // checkNames reports columns that the policy names and the tables do not have.

@@ -235,6 +235,9 @@ type Expression struct {
 	SQL        string
 	Type       *Type
 	Definition string // the type as format_type prints it, with its modifier
+	// ByCollation and ByEncoding say that what it gives may depend on how the
+	// database orders and changes text, and on how it encodes it.
+	ByCollation, ByEncoding bool
 }
 
 // Expr returns the SQL expression that a side sends for the field.
@@ -310,7 +313,10 @@ type Server struct {
 	Standby          bool
 	Encoding         string // the database's
 	LCMonetary       string
-	SharedBuffers    int64 // bytes
+	// Locale names all that the database orders text and changes its case by,
+	// with its version. Empty: databases of the same names may differ.
+	Locale        string
+	SharedBuffers int64 // bytes
 }
 
 // Major returns the major version.

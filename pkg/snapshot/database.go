@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -117,8 +118,31 @@ func (db *Database) identify(ctx context.Context) error {
 			SharedBuffers: parseInt(v[9]),
 		}
 		db.blockSz = parseInt(v[8])
-		return nil
+		db.server.Locale, err = s.locale(ctx, number)
+		return err
 	})
+}
+
+// locale names the database's locale if that says how it orders text.
+func (s *session) locale(ctx context.Context, number int) (string, error) {
+	version := "''"
+	if number >= 150000 {
+		version = "coalesce(pg_catalog.pg_database_collation_actual_version(oid), '')"
+	}
+	v, err := s.queryOne(ctx, `SELECT datcollate, datctype, coalesce(pg_catalog.to_jsonb(d)->>'datlocprovider', 'c'),
+ coalesce(pg_catalog.to_jsonb(d)->>'datlocale', pg_catalog.to_jsonb(d)->>'daticulocale', ''), `+version+`
+ FROM pg_catalog.pg_database d WHERE datname = pg_catalog.current_database()`)
+	if err != nil {
+		return "", fmt.Errorf("identify the database's locale: %w", err)
+	}
+	plain := func(name string) bool { return name == "C" || name == "POSIX" }
+	switch {
+	case v[2] == "c" && plain(v[0]) && plain(v[1]):
+		return "C", nil
+	case v[4] == "":
+		return "", nil
+	}
+	return strings.Join(v, " "), nil
 }
 
 // checkIdentity makes sure that a further connection reached the same

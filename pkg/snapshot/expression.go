@@ -29,6 +29,7 @@ func (s *Snapshot) Expression(ctx context.Context, t *relation.Table, sql string
 		return none, ErrClosed
 	}
 	e := relation.Expression{SQL: fixed}
+	e.ByCollation, e.ByEncoding = dependsOnText(fixed, t)
 	err = s.holder.savepoint(ctx, func() error {
 		oid, modifier, err := s.holder.typeOf(ctx, t, fixed)
 		if err != nil {
@@ -112,10 +113,22 @@ var (
 	clockCalls = []string{"now", "transaction_timestamp", "statement_timestamp"}
 )
 
-// unrepeatable are STABLE functions that tell of the clock or of the transaction.
-var unrepeatable = []string{
-	"current_time", "localtime", "pg_current_snapshot", "txid_current_snapshot",
-	"txid_current_if_assigned", "pg_current_xact_id_if_assigned",
+// What tells of the clock, the transaction, the session or the server rather
+// than of the row: words, functions, and how the names of functions begin.
+var (
+	unrepeatableWords = []string{
+		"current_time", "localtime", "current_user", "current_role", "session_user", "system_user", "user", "current_catalog", "current_schema",
+	}
+	unrepeatableCalls    = []string{"version", "current_query", "current_database", "current_schemas", "current_setting", "getdatabaseencoding"}
+	unrepeatablePrefixes = []string{"pg_", "txid_", "inet_client_", "inet_server_", "has_", "to_reg"}
+)
+
+func unrepeatable(word, next string, isQuoted bool) bool {
+	if next != "(" {
+		return !isQuoted && slices.Contains(unrepeatableWords, word)
+	}
+	return slices.Contains(unrepeatableWords, word) || slices.Contains(unrepeatableCalls, word) ||
+		slices.ContainsFunc(unrepeatablePrefixes, func(p string) bool { return strings.HasPrefix(word, p) })
 }
 
 // fixExpression returns an expression with the time in place of now() and its
@@ -135,7 +148,7 @@ func fixExpression(sql string, now time.Time) (string, error) {
 	words := 0
 	for i := 0; i < len(tokens); i++ {
 		tok := tokens[i]
-		word := strings.ToLower(tok)
+		word, isQuoted := identifier(tok)
 		next := nextToken(tokens, i)
 		if strings.TrimSpace(tok) != "" {
 			words++
@@ -159,8 +172,8 @@ func fixExpression(sql string, now time.Time) (string, error) {
 			calls[len(calls)-1].comma = true
 		case tok[0] == '\'' && clockLiteral.MatchString(strings.Trim(tok, "'")):
 			return "", errors.New("a string like 'now' or 'today' depends on the clock; write now() or current_date")
-		case slices.Contains(unrepeatable, word):
-			return "", fmt.Errorf("%s is another on every reading", word)
+		case unrepeatable(word, next, isQuoted):
+			return "", fmt.Errorf("%s tells of more than the row: it may be another on every reading, or on the other side", word)
 		case slices.Contains(clockCalls, word) && next == "(":
 			i = skipTo(tokens, i, ")")
 			if i < 0 {
@@ -168,7 +181,7 @@ func fixExpression(sql string, now time.Time) (string, error) {
 			}
 			out.WriteString(timeLiteral(now, "timestamptz"))
 			continue
-		case clockWords[word] != "":
+		case clockWords[word] != "" && !isQuoted:
 			if next == "(" {
 				return "", fmt.Errorf("%s with a precision cannot be compared; write date_trunc", word)
 			}
@@ -184,6 +197,14 @@ func fixExpression(sql string, now time.Time) (string, error) {
 		return "", errors.New("it is empty")
 	}
 	return out.String(), nil
+}
+
+// identifier returns what a word of SQL names, quoted or not.
+func identifier(token string) (name string, isQuoted bool) {
+	if token[0] != '"' {
+		return strings.ToLower(token), false
+	}
+	return strings.ReplaceAll(strings.Trim(token, `"`), `""`, `"`), true
 }
 
 // call is what a pair of brackets holds.

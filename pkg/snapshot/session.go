@@ -53,6 +53,14 @@ var pinned = []setting{
 	{name: "row_security", value: "off"}, // row-level security hides rows silently otherwise
 	{name: "client_encoding", value: "UTF8"},
 	{name: "array_nulls", value: "on"},
+	// What a policy's expressions may read.
+	{name: "standard_conforming_strings", value: "on"},
+	{name: "transform_null_equals", value: "off"},
+	{name: "default_text_search_config", value: "pg_catalog.simple"},
+	{name: "timezone_abbreviations", value: "Default"},
+	{name: "lc_numeric", value: "C"},
+	{name: "lc_time", value: "C"},
+	{name: "xmlbinary", value: "base64"},
 	{name: "standard_conforming_strings", value: "on"}, // a policy's expressions are checked under it
 	{name: "enable_tidscan", value: "on"},
 	{name: "enable_seqscan", value: "on"},
