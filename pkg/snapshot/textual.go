@@ -16,6 +16,9 @@ var rowFunctions = []string{
 	"and", "or", "not", "in", "when", "then", "else", "between", "is", "numeric", "decimal", "timestamp", "timestamptz", "time", "interval", "bit", "varbit",
 }
 
+// copyFunctions take text apart or put it together, character by character.
+var copyFunctions = []string{"rtrim", "ltrim", "btrim", "left", "right", "lpad", "rpad", "replace", "concat", "reverse", "repeat", "split_part"}
+
 // textTypes are those that a cast makes text, or something encoded, of a value.
 var textTypes = []string{
 	"text", "varchar", "bpchar", "char", "character", "name", "citext", "json", "jsonb", "xml", "bytea", "tsvector", "tsquery", "hstore",
@@ -23,8 +26,8 @@ var textTypes = []string{
 
 // dependsOnText reports whether what an expression gives may depend on how a
 // database orders text and changes its case, and on how it encodes text. It
-// errs on the side of yes. A column that is only cast depends on neither, unless
-// its type is kept in an order that the encoding sets.
+// errs on the side of yes. A column that is only cast and copied depends on neither,
+// unless its type is kept in an order that the encoding sets.
 func dependsOnText(sql string, t *relation.Table) (byCollation, byEncoding bool) {
 	tokens, err := tokenize(sql)
 	if err != nil {
@@ -33,7 +36,7 @@ func dependsOnText(sql string, t *relation.Table) (byCollation, byEncoding bool)
 	textual, explicit := false, false
 	var columns []*relation.Column
 	casts := []string{}
-	others := false // anything but a column and its casts
+	others := false // anything but a column, its casts, and copying
 	tokens = withoutSchemas(tokens)
 	for i, tok := range tokens {
 		word, isQuoted := identifier(tok)
@@ -50,9 +53,11 @@ func dependsOnText(sql string, t *relation.Table) (byCollation, byEncoding bool)
 		case !isQuoted && word == "collate":
 			explicit = explicit || next == `"C"`
 			others = true
+		case next == "(" && slices.Contains(copyFunctions, word):
+			textual = true
 		case next == "(" && (isQuoted || isWord(tok[0])) && !slices.Contains(rowFunctions, word):
 			textual, others = true, true
-		case len(casts) > 0 && (tok == "(" || tok == ")" || tok == "," || '0' <= tok[0] && tok[0] <= '9'): // a modifier
+		case strings.Contains("(),|", tok), tok[0] == '\'', '0' <= tok[0] && tok[0] <= '9': // arguments, modifiers
 		default:
 			others = true
 		}
@@ -61,7 +66,8 @@ func dependsOnText(sql string, t *relation.Table) (byCollation, byEncoding bool)
 	case !textual:
 		return false, false
 	case len(columns) == 1 && !others:
-		return false, !isString(columns[0].Type) || slices.Contains(casts, "bytea")
+		own := columns[0].Type
+		return false, isTextual(own) && !isString(own) || slices.Contains(casts, "bytea")
 	}
 	return !explicit, true
 }

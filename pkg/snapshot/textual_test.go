@@ -27,6 +27,11 @@ func TestDependsOnText(t *testing.T) {
 		`name::text`:                         neither,
 		`name::varchar(20)::text`:            neither,
 		`name::pg_catalog.uuid`:              neither,
+		`rtrim("name"::text)`:                neither,
+		`(at::text || '+01')::timetz`:        neither,
+		`id::text`:                           neither,
+		`replace(name, 'a', 'b') < 'c'`:      both,
+		`concat(name, id)`:                   both, // two columns: not looked into
 		`name::bytea`:                        encoding,
 		`j::text`:                            encoding,
 		`name COLLATE "C" < 'b'`:             encoding,
