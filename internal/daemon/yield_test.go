@@ -58,7 +58,8 @@ func TestYields(t *testing.T) {
 			loadBig(t, dsn)
 			small := make(chan struct{})
 			var once sync.Once
-			o := Options{DSN: dsn, Workers: 1, PerTable: test.perTable}
+			// One worker a side stands still in big; the other reads a_small.
+			o := Options{DSN: dsn, Workers: 2, PerTable: test.perTable}
 			o.Observer = &events{
 				finished: func(table string) {
 					if table == "a_small" {
