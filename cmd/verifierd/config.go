@@ -11,6 +11,7 @@ import (
 
 	"github.com/verifierd/verifierd/internal/config"
 	"github.com/verifierd/verifierd/internal/daemon"
+	"github.com/verifierd/verifierd/pkg/parity"
 	"github.com/verifierd/verifierd/pkg/relation"
 )
 
@@ -119,6 +120,16 @@ func (f *fileSettings) selectWith(o *daemon.Options) {
 		if (len(named) == 0 || matchAny(named, table)) && !matchAny(left, table) {
 			o.Policies[table] = daemon.Policy(policy)
 		}
+	}
+}
+
+// effects is what the file says that findings do to the verdict.
+func (f *fileSettings) effects() parity.Effects {
+	s := f.Severity
+	return parity.Effects{
+		Orphans: parity.Effect(s.Orphans), SourceOrphans: parity.Effect(s.SourceOrphans),
+		SchemaBreaks: parity.Effect(s.SchemaBreaks), SchemaDrift: parity.Effect(s.SchemaDrift),
+		SequenceBehind: parity.Effect(s.SequenceBehind), Corruption: parity.Effect(s.Corruption),
 	}
 }
 

@@ -87,6 +87,10 @@ func (p *program) verifyCommand() *cli.Command {
 				Name: "ignore-large-objects", Category: whatToCompare, DisableDefaultText: true,
 				Usage: "large objects, which are not compared, need not match",
 			},
+			&cli.StringSliceFlag{
+				Name: "skip-check", Category: whatToCompare,
+				Usage: "do not make `CHECK`: " + strings.Join(daemon.Checks(), ", ") + "; repeatable",
+			},
 			&cli.IntFlag{
 				Name: "workers", Category: howToRead, Value: daemon.DefaultWorkers(),
 				Usage: "read with `N` connections a side",
@@ -279,6 +283,13 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 	check("max-rate", err)
 	o.Values, err = daemon.ParseValues(setting(c, "values", c.String("values"), file.Verify.Values))
 	check("values", err)
+	skip := c.StringSlice("skip-check")
+	if !c.IsSet("skip-check") {
+		skip = file.Verify.SkipChecks
+	}
+	o.SkipChecks, err = daemon.ParseChecks(skip)
+	check("skip-check", err)
+	o.Effects = file.effects()
 	check("snapshot", oneOf(snapshot, snapshotScopes...))
 	check("workers", within(o.Workers, 1, config.MaxWorkers))
 	check("max-divergences", within(o.MaxDivergences, 0, 1_000_000))

@@ -51,7 +51,14 @@ type Migration struct {
 	Map map[relation.Name]relation.Name
 	// Policies are the tables' columns keys, by the source's names.
 	Policies map[relation.Name]Policy
+	Severity Severity
 	Verify   Verify
+}
+
+// Severity says what each kind of finding does to the verdict: fail, warn or
+// ignore. What is empty is not set in the file.
+type Severity struct {
+	Orphans, SourceOrphans, SchemaBreaks, SchemaDrift, SequenceBehind, Corruption string
 }
 
 // Group is a named set of tables.
@@ -77,6 +84,7 @@ type Verify struct {
 	Snapshot, Read, Values         *string
 	Workers                        *int
 	IgnoreLargeObjects             *bool
+	SkipChecks                     []string
 }
 
 // Load reads and checks a configuration file, and the secret files that it

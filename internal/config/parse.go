@@ -58,10 +58,11 @@ func (d *document) migration(name string, v item) *Migration {
 		"groups": func(v item) {
 			d.each(v, func(name string, v item) { m.Groups = append(m.Groups, d.group(name, v)) })
 		},
-		"map":     func(v item) { m.Map = d.tableMap(v) },
-		"columns": func(v item) { m.Policies = d.policies(v) },
-		"verify":  func(v item) { m.Verify = d.verify(v) },
-	}, unsupported{"references": "", "severity": "", "gate": "", "baselines": "", "playbook": ""})
+		"map":      func(v item) { m.Map = d.tableMap(v) },
+		"columns":  func(v item) { m.Policies = d.policies(v) },
+		"severity": func(v item) { m.Severity = d.severity(v) },
+		"verify":   func(v item) { m.Verify = d.verify(v) },
+	}, unsupported{"references": "", "gate": "", "baselines": "", "playbook": ""})
 	for _, s := range relation.Sides {
 		if !found[s.String()] {
 			d.wrong(v, "%s is missing: say which database it is, with dsn or dsn_file", s)
@@ -277,6 +278,27 @@ func (d *document) where(v item) [2]string {
 	return [2]string{s, s}
 }
 
+func (d *document) severity(v item) Severity {
+	var s Severity
+	effect := func(to *string) func(item) {
+		return func(v item) {
+			var value *string
+			if into(d, &value, oneOf("fail", "warn", "ignore"))(v); value != nil {
+				*to = *value
+			}
+		}
+	}
+	d.keys(v, fields{
+		"orphans":         effect(&s.Orphans),
+		"source_orphans":  effect(&s.SourceOrphans),
+		"schema_breaks":   effect(&s.SchemaBreaks),
+		"schema_drift":    effect(&s.SchemaDrift),
+		"sequence_behind": effect(&s.SequenceBehind),
+		"corruption":      effect(&s.Corruption),
+	}, nil)
+	return s
+}
+
 func (d *document) verify(v item) Verify {
 	var o Verify
 	d.keys(v, fields{
@@ -289,8 +311,22 @@ func (d *document) verify(v item) Verify {
 		"workers":       into(d, &o.Workers, workers),
 
 		"ignore_large_objects": into(d, &o.IgnoreLargeObjects, boolean),
+
+		"skip_checks": func(v item) { o.SkipChecks = d.checks(v) },
 	}, unsupported{"every": "", "max_age": "", "pause_while": ""})
 	return o
+}
+
+// checks reads which checks are not made.
+func (d *document) checks(v item) []string {
+	var checks []string
+	d.list(v, func(v item) {
+		var check *string
+		if into(d, &check, oneOf("orphans", "schema", "sequences"))(v); check != nil {
+			checks = append(checks, *check)
+		}
+	})
+	return checks
 }
 
 // into reads a single value to where it belongs.

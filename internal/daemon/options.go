@@ -44,6 +44,27 @@ func ParseValues(s string) (parity.ValuePolicy, error) {
 	return "", fmt.Errorf("value policy %q: want %s, %s or %s", s, parity.ValuesNone, parity.ValuesKeys, parity.ValuesFull)
 }
 
+// Checks lists the names of the checks.
+func Checks() []string {
+	names := make([]string, len(parity.Checks))
+	for i, c := range parity.Checks {
+		names[i] = string(c)
+	}
+	return names
+}
+
+// ParseChecks returns the checks of those names.
+func ParseChecks(names []string) ([]parity.Check, error) {
+	checks := make([]parity.Check, len(names))
+	for i, s := range names {
+		if !slices.Contains(Checks(), s) {
+			return nil, fmt.Errorf("check %q: want %s", s, strings.Join(Checks(), ", "))
+		}
+		checks[i] = parity.Check(s)
+	}
+	return checks, nil
+}
+
 // CheckDSN reports an error if a connection string cannot be understood, and
 // a warning if it leaves open whether the connection is encrypted. The error
 // repeats no syntax that was not understood: a misplaced quote or slash makes a

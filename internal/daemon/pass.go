@@ -50,6 +50,8 @@ type Options struct {
 	AllDivergences     bool              // the observer is told of all of them
 	Values             parity.ValuePolicy
 	IgnoreLargeObjects bool
+	SkipChecks         []parity.Check
+	Effects            parity.Effects // what the checks' findings do to the verdict
 	SpillDir           string
 
 	Observer parity.Observer
@@ -129,7 +131,7 @@ func (db *databases) config(o Options, selected *selection, seed uint64) parity.
 		AllRows: o.AllDivergences, Values: o.Values,
 		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && len(o.Groups) == 0 && !o.IgnoreLargeObjects,
 		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
-		Differences: selected.differences, Observer: o.Observer,
+		Differences: selected.differences, SkipChecks: o.SkipChecks, Effects: o.Effects, Observer: o.Observer,
 		LeafRows: o.tuning.leafRows, MemoryRows: o.tuning.memoryRows, MemoryBytes: o.tuning.memoryBytes,
 	}
 }

@@ -43,6 +43,7 @@ type documentTail struct {
 	Orphans    []struct{} `json:"orphans"`
 	Sequences  []struct{} `json:"sequences"`
 	NotChecked []string   `json:"not_checked"`
+	Warnings   []string   `json:"warnings"`
 	Notes      []string   `json:"notes"`
 	Skipped    []string   `json:"skipped"`
 }
@@ -205,6 +206,7 @@ func newTail(p *parity.Pass) documentTail {
 		Orphans:    []struct{}{},
 		Sequences:  []struct{}{},
 		NotChecked: list(p.NotChecked),
+		Warnings:   list(p.Warnings),
 		Notes:      list(p.Notes),
 		Skipped:    list(p.Skipped),
 	}

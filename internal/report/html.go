@@ -32,6 +32,7 @@ type page struct {
 	Details                []pageTable // the tables of which there is more to say
 	Keys, Values           bool
 	Schema                 []pageSchema
+	Warnings               []string
 	Notes, Skipped         []string
 	NotChecked             []string
 	Facts                  []card
@@ -81,6 +82,7 @@ func newPage(p *parity.Pass, opts Options) *page {
 		Cards:      pageCards(p),
 		Keys:       values != parity.ValuesNone,
 		Values:     values == parity.ValuesFull,
+		Warnings:   proses(p.Warnings),
 		Notes:      proses(p.Notes),
 		Skipped:    proses(p.Skipped),
 		NotChecked: proses(p.NotChecked),

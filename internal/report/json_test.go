@@ -74,6 +74,7 @@ type contract struct {
 	} `json:"schema"`
 	Sequences  []struct{} `json:"sequences"`
 	NotChecked []string   `json:"not_checked"`
+	Warnings   []string   `json:"warnings"`
 	Notes      []string   `json:"notes"`
 	Skipped    []string   `json:"skipped"`
 }

@@ -128,7 +128,7 @@ func junitPass(p *parity.Pass) junitCase {
 	for _, l := range []struct {
 		word  string
 		texts []string
-	}{{"note", p.Notes}, {"skipped", p.Skipped}, {"not checked", p.NotChecked}} {
+	}{{"warning", p.Warnings}, {"note", p.Notes}, {"skipped", p.Skipped}, {"not checked", p.NotChecked}} {
 		for _, s := range l.texts {
 			out = append(out, l.word+": "+text.Prose(s))
 		}

@@ -27,6 +27,7 @@ func writeTable(w io.Writer, p *parity.Pass, opts Options) error {
 	t.schema(p.Schema)
 	t.sentences("Skipped", p.Skipped)
 	t.sentences("Notes", p.Notes)
+	t.sentences("Warnings", p.Warnings)
 	t.notChecked(p.NotChecked)
 	t.verdict(p)
 	_, err := w.Write(t.Bytes())

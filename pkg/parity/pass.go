@@ -68,6 +68,7 @@ type Pass struct {
 	Server     [2]SideInfo
 	Tables     []Table
 	Schema     []SchemaDifference
+	Warnings   []string // what was found that the verdict does not count, but somebody should look at
 	Notes      []string // what a reader should know beside the verdict
 	Skipped    []string // tables left out, each with the reason
 	NotChecked []string // names of the kinds of objects that this pass says nothing about

@@ -54,6 +54,10 @@ type Config struct {
 	// LargeObjects says that large objects count: if there are any, the pass
 	// is incomplete, since they are not compared.
 	LargeObjects bool
+	// SkipChecks are the checks that are not made.
+	SkipChecks []Check
+	// Effects says what the checks' findings do to the verdict.
+	Effects Effects
 	// LeafRows is how many rows a leaf aims at. Default: 4096.
 	LeafRows int64
 	// MemoryRows is how many rows of differing leaves, of both sides together,
@@ -70,13 +74,6 @@ type Config struct {
 	Differences     []SchemaDifference
 	// Observer is told what happens. Default: nobody.
 	Observer Observer
-}
-
-// notChecked lists what a pass says nothing about.
-var notChecked = []string{
-	"orphans (rows that refer to no row)",
-	"sequences",
-	"definitions other than tables, columns with their types, and keys",
 }
 
 // pass is a running comparison.
@@ -144,9 +141,10 @@ func newRunner(config Config) *runner {
 		},
 		result: Pass{
 			StartedAt: time.Now(), PerTable: config.PerTable, SeedFingerprint: config.SeedFingerprint,
-			Notes: slices.Clone(config.Notes), Skipped: config.Skipped, NotChecked: notChecked, Schema: slices.Clone(config.Differences),
+			Notes: slices.Clone(config.Notes), Skipped: config.Skipped, NotChecked: notChecked(config.SkipChecks), Schema: slices.Clone(config.Differences),
 		},
 	}
+	r.config.Effects = config.Effects.withDefaults()
 	r.startedAt = r.result.StartedAt
 	if r.observer == nil {
 		r.observer = NoObserver{}
@@ -163,6 +161,7 @@ type runner struct {
 	config  Config
 	result  Pass
 	trouble []string // what kept the pass as a whole from being complete
+	findings
 }
 
 // notCompared begins the reason of a table that the pass did not get to.
@@ -263,7 +262,7 @@ func (r *runner) inspect(ctx context.Context, all *pair) error {
 		case found && r.config.LargeObjects:
 			r.trouble = append(r.trouble, fmt.Sprintf("the %s holds large objects, which are not compared; declare that with --ignore-large-objects", side))
 		case found:
-			r.result.NotChecked = append(slices.Clone(r.result.NotChecked), fmt.Sprintf("large objects, which the %s holds", side))
+			r.result.NotChecked = append(r.result.NotChecked, fmt.Sprintf("large objects, which the %s holds", side))
 		}
 	}
 	return nil
@@ -380,8 +379,10 @@ func (r *runner) conclude() *Pass {
 	if len(filteredOut) > 0 {
 		p.Notes = append(slices.Clone(p.Notes), fmt.Sprintf("no row fulfils the condition in the policy of %s: is it right?", summarise(filteredOut)))
 	}
-	p.Complete = len(r.trouble) == 0 && !slices.ContainsFunc(p.Tables, func(t Table) bool { return !t.Complete })
-	unsure := slices.Concat(r.trouble, incomplete)
+	p.Warnings = r.warnings
+	p.Complete = len(r.trouble) == 0 && len(r.incomplete) == 0 && !slices.ContainsFunc(p.Tables, func(t Table) bool { return !t.Complete })
+	diverged = append(diverged, r.diverged...)
+	unsure := slices.Concat(r.trouble, incomplete, r.incomplete)
 	switch {
 	case len(diverged) > 0:
 		p.Verdict = Diverged
