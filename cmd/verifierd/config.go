@@ -11,7 +11,6 @@ import (
 
 	"github.com/verifierd/verifierd/internal/config"
 	"github.com/verifierd/verifierd/internal/daemon"
-	"github.com/verifierd/verifierd/pkg/parity"
 	"github.com/verifierd/verifierd/pkg/relation"
 )
 
@@ -124,12 +123,12 @@ func (f *fileSettings) selectWith(o *daemon.Options) {
 }
 
 // effects is what the file says that findings do to the verdict.
-func (f *fileSettings) effects() parity.Effects {
+func (f *fileSettings) effects() daemon.Effects {
 	s := f.Severity
-	return parity.Effects{
-		Orphans: parity.Effect(s.Orphans), SourceOrphans: parity.Effect(s.SourceOrphans),
-		SchemaBreaks: parity.Effect(s.SchemaBreaks), SchemaDrift: parity.Effect(s.SchemaDrift),
-		SequenceBehind: parity.Effect(s.SequenceBehind), Corruption: parity.Effect(s.Corruption),
+	return daemon.Effects{
+		Orphans: daemon.Effect(s.Orphans), SourceOrphans: daemon.Effect(s.SourceOrphans),
+		SchemaBreaks: daemon.Effect(s.SchemaBreaks), SchemaDrift: daemon.Effect(s.SchemaDrift),
+		SequenceBehind: daemon.Effect(s.SequenceBehind), Corruption: daemon.Effect(s.Corruption),
 	}
 }
 

@@ -51,7 +51,7 @@ type Options struct {
 	Values             parity.ValuePolicy
 	IgnoreLargeObjects bool
 	SkipChecks         []parity.Check
-	Effects            parity.Effects // what the checks' findings do to the verdict
+	Effects            Effects // what the checks' findings do to the verdict
 	SpillDir           string
 
 	Observer parity.Observer
@@ -66,6 +66,12 @@ type Group struct {
 
 // Policy says how one table is compared.
 type Policy = parity.Policy
+
+// Effects says what the checks' findings do to the verdict.
+type Effects = parity.Effects
+
+// Effect is what a finding does to the verdict.
+type Effect = parity.Effect
 
 // tuning holds sizes that tests make small, so that small tables take the ways
 // of large ones.

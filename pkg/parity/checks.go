@@ -66,13 +66,13 @@ func (f *findings) found(effect Effect, clause string) {
 }
 
 // notChecked says what a pass says nothing about.
-func notChecked(skipped []Check) []string {
+func (c *Config) notChecked() []string {
 	var list []string
-	for _, c := range Checks {
-		if c.implemented() && !slices.Contains(skipped, c) {
+	for _, check := range Checks {
+		if c.checks(check) {
 			continue
 		}
-		switch c {
+		switch check {
 		case CheckOrphans:
 			list = append(list, "orphans (rows that refer to no row)")
 		case CheckSequences:
@@ -84,8 +84,10 @@ func notChecked(skipped []Check) []string {
 	return list
 }
 
+// checks reports whether the pass makes a check.
+func (c *Config) checks(check Check) bool {
+	return check.implemented() && !slices.Contains(c.SkipChecks, check)
+}
+
 // implemented reports whether the check exists; each lands with its own change.
 func (c Check) implemented() bool { return false }
-
-// checks reports whether the pass makes a check.
-func (r *runner) checks(c Check) bool { return !slices.Contains(r.config.SkipChecks, c) }

@@ -141,7 +141,7 @@ func newRunner(config Config) *runner {
 		},
 		result: Pass{
 			StartedAt: time.Now(), PerTable: config.PerTable, SeedFingerprint: config.SeedFingerprint,
-			Notes: slices.Clone(config.Notes), Skipped: config.Skipped, NotChecked: notChecked(config.SkipChecks), Schema: slices.Clone(config.Differences),
+			Notes: slices.Clone(config.Notes), Skipped: config.Skipped, NotChecked: config.notChecked(), Schema: slices.Clone(config.Differences),
 		},
 	}
 	r.config.Effects = config.Effects.withDefaults()
@@ -378,6 +378,11 @@ func (r *runner) conclude() *Pass {
 	}
 	if len(filteredOut) > 0 {
 		p.Notes = append(slices.Clone(p.Notes), fmt.Sprintf("no row fulfils the condition in the policy of %s: is it right?", summarise(filteredOut)))
+	}
+	for i := range p.Schema {
+		if d := &p.Schema[i]; d.Severity == Drifts {
+			r.found(r.config.Effects.SchemaDrift, fmt.Sprintf("%s of %s %s", d.Object, d.Table, schemaVerb(d.Kind)))
+		}
 	}
 	p.Warnings = r.warnings
 	p.Complete = len(r.trouble) == 0 && len(r.incomplete) == 0 && !slices.ContainsFunc(p.Tables, func(t Table) bool { return !t.Complete })
