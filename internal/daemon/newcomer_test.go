@@ -98,6 +98,14 @@ func TestMisspelt(t *testing.T) {
 
 // TestPlanGuesses: what is known of tables that were never analyzed is a guess,
 // and a rate bounds how soon a pass can end.
+func TestPlanEndsInTime(t *testing.T) {
+	o := options(t, pairOf(t))
+	o.Timeout = time.Nanosecond
+	if plan, err := Plan(t.Context(), o); err == nil || err.Error() != "ran out of time" {
+		t.Errorf("plan %+v, error %v", plan, err)
+	}
+}
+
 func TestPlanGuesses(t *testing.T) {
 	t.Parallel()
 	dsn := pairOf(t)

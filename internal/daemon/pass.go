@@ -84,19 +84,26 @@ type tuning struct {
 // which is then incomplete and says why.
 func Verify(ctx context.Context, o Options) *parity.Pass {
 	started := time.Now()
-	if o.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
-		defer cancel()
-	}
+	ctx, cancel := o.bound(ctx)
+	defer cancel()
 	pass, err := verify(ctx, o)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		err = errors.New("ran out of time")
+		err = errTimeout
 	}
 	if err != nil {
 		return &parity.Pass{Reason: reason(err), StartedAt: started, FinishedAt: time.Now()}
 	}
 	return pass
+}
+
+var errTimeout = errors.New("ran out of time")
+
+// bound returns a context that ends with the options' time limit.
+func (o *Options) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.Timeout > 0 {
+		return context.WithTimeout(ctx, o.Timeout)
+	}
+	return context.WithCancel(ctx)
 }
 
 func reason(err error) string {
@@ -145,6 +152,16 @@ func (db *databases) config(o Options, selected *selection, seed uint64) parity.
 // Plan says what Verify with the same options would read, and reads no table
 // wholly.
 func Plan(ctx context.Context, o Options) (*parity.Plan, error) {
+	ctx, cancel := o.bound(ctx)
+	defer cancel()
+	plan, err := makePlan(ctx, o)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = errTimeout
+	}
+	return plan, err
+}
+
+func makePlan(ctx context.Context, o Options) (*parity.Plan, error) {
 	seed, err := rowhash.NewSeed()
 	if err != nil {
 		return nil, err
