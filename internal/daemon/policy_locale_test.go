@@ -40,7 +40,7 @@ func TestPolicyAcrossLocales(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			dsn := [2]string{pgtest.Database(t, source, test.source), pgtest.Database(t, target, test.target)}
 			execBoth(t, dsn, "SET client_encoding = 'UTF8'", "CREATE TABLE t (id int PRIMARY KEY, name text, gone int, made timestamptz)",
-				"INSERT INTO t VALUES (1, 'apple', NULL, '2020-01-01'), (2, 'Zoo', NULL, '2020-01-01'), (3, U&'\\00e9', 3, '2020-01-01'), (4, 'running the dogs', NULL, '2020-01-01'), (5, 'A', 5, NULL)")
+				"INSERT INTO t VALUES (1, 'apple', NULL, '2020-01-01'), (2, 'Zoo', NULL, '2020-01-01'), (3, chr(233), 3, '2020-01-01'), (4, 'running the dogs', NULL, '2020-01-01'), (5, 'A', 5, NULL)")
 			name := pgtest.Query(t, dsn[1], "SELECT current_database()")[0][0]
 			for _, s := range settings {
 				pgtest.Exec(t, dsn[1], "ALTER DATABASE "+name+" SET "+s)
