@@ -78,6 +78,13 @@ type Reader interface {
 	// LargeObjects reports whether the database holds large objects.
 	LargeObjects(ctx context.Context) (bool, error)
 
+	// Schema returns the definitions in the scope.
+	Schema(ctx context.Context, scope relation.SchemaScope) ([]relation.Object, error)
+
+	// Sequences returns the sequences in the scope, with their state as it is
+	// now, not at the snapshot. On a standby it has none.
+	Sequences(ctx context.Context, scope relation.SchemaScope) ([]relation.Sequence, error)
+
 	Close()
 }
 

@@ -116,6 +116,14 @@ func (r *fakeReader) Chunks(context.Context, *relation.Table) ([]relation.Chunk,
 	return nil, errors.New("not asked for")
 }
 
+func (r *fakeReader) Schema(context.Context, relation.SchemaScope) ([]relation.Object, error) {
+	return nil, nil
+}
+
+func (r *fakeReader) Sequences(context.Context, relation.SchemaScope) ([]relation.Sequence, error) {
+	return nil, nil
+}
+
 func (r *fakeReader) Locks() relation.LockBudget { return relation.LockBudget{} }
 
 func (r *fakeReader) Rate(context.Context, *relation.Table, *relation.Form, time.Duration) (relation.Rate, error) {

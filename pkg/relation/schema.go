@@ -44,8 +44,61 @@ type Sequence struct {
 	Start, Min, Max, Increment, Cache int64
 	Cycle                             bool
 	Last                              *int64 // the last value handed out; nil: none was
-	// Table and Column are what it feeds: the column that owns it, or whose
-	// default takes values from it. Zero: none.
+	// Next is what it hands out first where none was handed out. nil: Last says
+	// it, or nobody could read it.
+	Next *int64
+	// Unreadable says that the role may not read Last and Next.
+	Unreadable bool
+	// Feeds are the columns that take values from it: first the one that owns
+	// it, then those with it in their defaults.
+	Feeds []Fed
+}
+
+// Fed is a column that takes its values from a sequence.
+type Fed struct {
 	Table  Name
 	Column string
+}
+
+// SchemaScope says of what the definitions are read.
+type SchemaScope struct {
+	// Tables are read with all that belongs to them.
+	Tables []Name
+	// Whole adds what belongs to the database rather than to a table: views,
+	// functions, types, schemas, extensions, and sequences that feed nothing.
+	Whole bool
+	// Exclude leaves out what has such a name: views and sequences that Whole
+	// would add.
+	Exclude []Pattern
+	// Comments adds what COMMENT ON says.
+	Comments bool
+}
+
+// Excludes reports whether the scope leaves out a relation of that name.
+func (s *SchemaScope) Excludes(n Name) bool {
+	for _, p := range s.Exclude {
+		if p.Match(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// String is how a report names the object within its table: its kind and its
+// name, as in "column d".
+func (o *Object) String() string {
+	if o.Name == "" {
+		return o.Kind
+	}
+	return o.Kind + " " + o.Name
+}
+
+// Property returns the value of the property of that name; "" if there is none.
+func (o *Object) Property(name string) string {
+	for _, p := range o.Properties {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
 }
