@@ -1,11 +1,9 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -18,6 +16,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/Shopify/toxiproxy/v2/stream"
+	"github.com/Shopify/toxiproxy/v2/toxics"
 
 	"github.com/verifierd/verifierd/internal/pglocal"
 	"github.com/verifierd/verifierd/internal/pglocal/pgtest"
@@ -236,170 +237,50 @@ func TestBackendTerminated(t *testing.T) {
 	})
 }
 
-// proxy forwards connections to a server, until one of them has brought so many
-// bytes to the client.
-type proxy struct {
-	listener net.Listener
-	server   string
-	after    int64
-	fault    func(client *net.TCPConn, chunk []byte) (rest []byte) // to send; nil: no more
-	once     sync.Once
-	tripped  atomic.Bool
-	quit     chan struct{}
-	done     sync.WaitGroup
-}
+// half of big; the other tables never bring so much.
+const half = 3 << 20
 
-// newProxy returns a proxy and the DSN that goes through it.
-func newProxy(t *testing.T, dsn string, after int64, fault func(client *net.TCPConn, chunk []byte) []byte) (*proxy, string) {
+// cutShort runs a pass in whose connections to the target something happens
+// when one of them has brought half of big.
+func cutShort(t *testing.T, dsn [2]string, stall time.Duration, f func([]byte) (toxics.Toxic, bool), more ...string) *parity.Pass {
 	t.Helper()
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{server: u.Host, after: after, fault: fault, quit: make(chan struct{})}
-	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	u.Host = p.listener.Addr().String()
-	p.done.Go(func() {
-		for {
-			c, err := p.listener.Accept()
-			if err != nil {
-				return
-			}
-			p.done.Go(func() { p.serve(c.(*net.TCPConn)) })
-		}
-	})
-	t.Cleanup(func() {
-		p.listener.Close()
-		close(p.quit)
-		p.done.Wait()
-		if !p.tripped.Load() {
-			t.Error("no connection came to where the fault is")
-		}
-	})
-	return p, u.String()
-}
-
-func (p *proxy) serve(client *net.TCPConn) {
-	defer client.Close()
-	c, err := net.Dial("tcp", p.server)
-	if err != nil {
-		return
-	}
-	server := c.(*net.TCPConn)
-	defer server.Close()
-	ended := make(chan struct{})
-	defer close(ended)
-	p.done.Go(func() { // nothing outlives the test
-		select {
-		case <-p.quit:
-			client.Close()
-			server.Close()
-		case <-ended:
-		}
-	})
-	p.done.Go(func() {
-		_, _ = io.Copy(server, client)
-		_ = server.CloseWrite()
-	})
-	buf := make([]byte, 32<<10)
-	var sent int64
-	for {
-		n, err := server.Read(buf)
-		if n > 0 {
-			chunk := buf[:n]
-			if sent += int64(n); sent > p.after {
-				p.once.Do(func() {
-					p.tripped.Store(true)
-					chunk = p.fault(client, chunk)
-				})
-			}
-			if chunk == nil {
-				return
-			}
-			if _, err := client.Write(chunk); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
+	wantNoLeak(t)
+	dsn[1] = newProxy(t, dsn[1], stream.Downstream, after(t, half, f), more...)
+	return bounded(t, Options{DSN: dsn, Workers: 2, StallTimeout: stall})
 }
 
 func TestNetworkFaults(t *testing.T) {
 	dsn := dsnPair(t)
 	loadBig(t, dsn)
-	const half = 3 << 20 // of big; the other tables never bring so much
-	run := func(t *testing.T, fault func(p **proxy) func(*net.TCPConn, []byte) []byte, change func(*Options)) *parity.Pass {
-		t.Helper()
-		wantNoLeak(t)
-		o := Options{DSN: dsn, Workers: 2, StallTimeout: time.Second}
-		var p *proxy
-		p, o.DSN[1] = newProxy(t, dsn[1], half, fault(&p))
-		if change != nil {
-			change(&o)
-		}
-		return bounded(t, o)
+	for name, test := range map[string]struct {
+		toxic  toxics.Toxic
+		more   []string
+		reason string
+	}{
+		"FIN":        {&toxics.LimitDataToxic{}, nil, "on the target"},
+		"RST":        {&toxics.ResetToxic{}, []string{lingerless}, "on the target"},
+		"black hole": {&toxics.TimeoutToxic{}, nil, "sent nothing for too long"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantOnlyBigIncomplete(t, cutShort(t, dsn, time.Second, befall(test.toxic), test.more...), test.reason)
+		})
 	}
-	t.Run("FIN", func(t *testing.T) {
-		wantOnlyBigIncomplete(t, run(t, func(**proxy) func(*net.TCPConn, []byte) []byte {
-			return func(*net.TCPConn, []byte) []byte { return nil }
-		}, nil), "on the target")
-	})
-	t.Run("RST", func(t *testing.T) {
-		wantOnlyBigIncomplete(t, run(t, func(**proxy) func(*net.TCPConn, []byte) []byte {
-			return func(c *net.TCPConn, _ []byte) []byte { _ = c.SetLinger(0); return nil }
-		}, nil), "on the target")
-	})
-	t.Run("black hole", func(t *testing.T) {
-		wantOnlyBigIncomplete(t, run(t, func(p **proxy) func(*net.TCPConn, []byte) []byte {
-			return func(*net.TCPConn, []byte) []byte { <-(*p).quit; return nil }
-		}, nil), "sent nothing for too long")
-	})
 	t.Run("trickle", func(t *testing.T) {
 		// A slow line is no reason to give up.
-		p := run(t, func(**proxy) func(*net.TCPConn, []byte) []byte {
-			return func(c *net.TCPConn, chunk []byte) []byte {
-				for i := range chunk[:len(chunk)-1] {
-					if i%500 == 0 {
-						time.Sleep(20 * time.Millisecond)
-					}
-					if _, err := c.Write(chunk[i : i+1]); err != nil {
-						return nil
-					}
-				}
-				return chunk[len(chunk)-1:]
-			}
-		}, func(o *Options) { o.StallTimeout = 30 * time.Second })
+		slicers := []*toxics.SlicerToxic{{AverageSize: 1}, {AverageSize: 500, Delay: 20_000}}
+		p := cutShort(t, dsn, 30*time.Second, func([]byte) (toxic toxics.Toxic, done bool) {
+			toxic, slicers = slicers[0], slicers[1:]
+			return toxic, len(slicers) == 0
+		})
 		wantVerdict(t, p, parity.Match)
 	})
 	t.Run("bit flip in a value", func(t *testing.T) {
-		p := run(t, func(**proxy) func(*net.TCPConn, []byte) []byte {
-			return func(_ *net.TCPConn, chunk []byte) []byte {
-				if i := bytes.Index(chunk, []byte("payload")); i >= 0 {
-					chunk[i] ^= 1
-				}
-				return chunk
-			}
-		}, nil)
 		// Who reads again finds no difference, and cannot say what it was.
-		wantVerdict(t, p, parity.Incomplete, "bytes were damaged on the way")
+		wantVerdict(t, cutShort(t, dsn, time.Second, flip("payload", 0, 0)), parity.Incomplete, "bytes were damaged on the way")
 	})
-	t.Run("bit flip in a length", func(t *testing.T) {
+	t.Run("two gigabytes", func(t *testing.T) {
 		before, known := peakMemory()
-		p := run(t, func(**proxy) func(*net.TCPConn, []byte) []byte {
-			return func(_ *net.TCPConn, chunk []byte) []byte {
-				i := bytes.Index(chunk, []byte{'d', 0, 0, 0}) // a message of COPY data, and its length
-				if i < 0 {
-					t.Error("no message begins here")
-					return nil
-				}
-				chunk[i+1] = 0x7f // two gigabytes
-				return chunk
-			}
-		}, nil)
+		p := cutShort(t, dsn, time.Second, flip("d\x00\x00\x00", 1, 6)) // the length of a message of COPY data
 		wantOnlyBigIncomplete(t, p, "on the target")
 		if after, _ := peakMemory(); known && after-before > 256<<10 {
 			t.Errorf("memory grew by %d kB", after-before)
@@ -410,12 +291,10 @@ func TestNetworkFaults(t *testing.T) {
 		t.Logf("seed %d", seed)
 		for i := range 12 {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
-			p := run(t, func(**proxy) func(*net.TCPConn, []byte) []byte {
-				return func(_ *net.TCPConn, chunk []byte) []byte {
-					chunk[r.IntN(len(chunk))] ^= 1 << r.IntN(8)
-					return chunk
-				}
-			}, nil)
+			p := cutShort(t, dsn, time.Second, func(chunk []byte) (toxics.Toxic, bool) {
+				chunk[r.IntN(len(chunk))] ^= 1 << r.IntN(8)
+				return nil, true
+			})
 			if p.Verdict == parity.Diverged {
 				t.Errorf("diverged by a flipped bit: %s", p.Reason)
 			}
@@ -424,6 +303,41 @@ func TestNetworkFaults(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFlippedLengths flips single bits of all that says how much follows.
+func TestFlippedLengths(t *testing.T) {
+	dsn := dsnPair(t)
+	loadBig(t, dsn)
+	// A row of big: the number of its columns and the length of the first one.
+	// Before that, the message's type and length; after it, id and the length of v.
+	const row = "\x00\x02\x00\x00\x00\x04"
+	// The trailer, with the length of its message.
+	const trailer = "\x00\x00\x00\x06\xff\xff"
+	type bit struct {
+		pattern  string
+		distance int
+		bit      uint
+	}
+	for name, bits := range map[string][]bit{
+		"message":         {{row, -1, 0}, {row, -1, 5}, {row, -2, 3}, {row, -3, 0}, {row, -4, 6}, {row, -4, 7}},
+		"columns":         {{row, 1, 0}, {row, 1, 1}, {row, 0, 0}, {row, 0, 7}},
+		"number":          {{row, 5, 0}, {row, 5, 2}, {row, 3, 0}, {row, 2, 7}},
+		"text":            {{row, 13, 0}, {row, 13, 3}, {row, 12, 0}, {row, 10, 7}},
+		"trailer":         {{trailer, 3, 0}, {trailer, 3, 1}, {trailer, 5, 0}, {trailer, 4, 7}},
+		"number of rows":  {{"COPY ", 5, 0}, {"COPY ", 8, 1}},
+		"end of the rows": {{"c\x00\x00\x00\x04", 4, 0}, {"c\x00\x00\x00\x04", 0, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, b := range bits {
+				p := cutShort(t, dsn, time.Second, flip(b.pattern, b.distance, b.bit))
+				wantOnlyBigIncomplete(t, p, "on the target")
+				if t.Failed() {
+					t.Fatalf("bit %d of byte %d of %q", b.bit, b.distance, b.pattern)
+				}
+			}
+		})
+	}
 }
 
 // peakMemory returns the most memory that the process has had, in kB, where that
@@ -872,6 +786,51 @@ func TestTLS(t *testing.T) {
 	wantVerdict(t, bounded(t, Options{DSN: [2]string{dsn[0], plain}}), parity.Incomplete, "target")
 	other := as(t, dsn[1], "postgres", "sslrootcert="+queryOf(t, dsn[0], "sslrootcert"))
 	wantVerdict(t, bounded(t, Options{DSN: [2]string{dsn[0], other}}), parity.Incomplete, "target", "certificate")
+}
+
+// TestFlippedUnderTLS flips single bits of encrypted connections: none is taken
+// for data.
+func TestFlippedUnderTLS(t *testing.T) {
+	majors := pgtest.Majors()
+	srv := pgtest.Start(t, pglocal.Options{Major: majors[len(majors)-1], TLS: true})
+	dsn := [2]string{
+		pgtest.Database(t, pgtest.Server(t, majors[0])),
+		srv.DSN("postgres", "sslmode=verify-full", "sslrootcert="+srv.CertFile),
+	}
+	loadBig(t, dsn)
+	const record = "\x17\x03\x03" // of data: type and version, then length and data
+	for name, where := range map[string]struct {
+		distance int
+		bit      uint
+	}{
+		"type": {0, 0}, "version": {1, 2}, "longer": {3, 6}, "shorter": {3, 4}, "other length": {4, 0},
+		"first byte": {5, 0}, "data": {777, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := cutShort(t, dsn, time.Second, flip(record, where.distance, where.bit))
+			wantOnlyBigIncomplete(t, p, "on the target: ")
+			wantVerdict(t, p, parity.Incomplete, "tls: ")
+		})
+	}
+	// The server's answer to whether it has TLS is one byte; the handshake follows.
+	for name, where := range map[string]struct{ after, part int }{
+		"answer": {0, 0}, "begin of the handshake": {1, 0}, "middle of the handshake": {1, 1}, "end of the handshake": {1, 2},
+		"first data": {1000, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantNoLeak(t)
+			through := dsn
+			through[1] = newProxy(t, dsn[1], stream.Downstream, after(t, int64(where.after), func(chunk []byte) (toxics.Toxic, bool) {
+				chunk[(len(chunk)-1)*where.part/2] ^= 1
+				return nil, true
+			}))
+			p := bounded(t, Options{DSN: through, Workers: 2, StallTimeout: time.Second})
+			wantVerdict(t, p, parity.Incomplete, "connect to the target")
+			if len(p.Tables) > 0 {
+				t.Errorf("%d tables were compared", len(p.Tables))
+			}
+		})
+	}
 }
 
 func queryOf(t *testing.T, dsn, param string) string {
