@@ -68,6 +68,16 @@ func Head(prefix []byte) uint64 {
 	return head
 }
 
+// Separator returns the shortest beginning of bound that sorts above below,
+// which sorts below bound: as a boundary it does what bound does.
+func Separator(below, bound []byte) []byte {
+	n := 0
+	for n < len(below) && n < len(bound) && below[n] == bound[n] {
+		n++
+	}
+	return bound[:min(n+1, len(bound))]
+}
+
 // NewLayout returns the layout whose range i holds the prefixes from
 // bounds[i-1] up to, but not including, bounds[i]; the first and the last
 // range are open. Range i is split into 1<<bits[i] leaves, so that len(bits)

@@ -11,6 +11,17 @@ import (
 )
 
 // linearLeaf is the definition of Layout.Leaf.
+func TestSeparator(t *testing.T) {
+	for _, c := range [][3]string{
+		{"", "a", "a"}, {"a", "ab", "ab"}, {"a", "b", "b"}, {"abc", "abde", "abd"}, {"abc", "abcde", "abcd"}, {"ab\xff", "b\x00", "b"},
+	} {
+		got := string(Separator([]byte(c[0]), []byte(c[1])))
+		if got != c[2] || got <= c[0] || got > c[1] {
+			t.Errorf("between %q and %q: %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
+}
+
 func linearLeaf(bounds [][]byte, bits []uint8, prefix []byte, spread uint64) int {
 	rng, first := 0, 0
 	for rng < len(bounds) && bytes.Compare(bounds[rng], prefix) <= 0 {
