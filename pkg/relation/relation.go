@@ -317,6 +317,11 @@ type Server struct {
 	// with its version. Empty: databases of the same names may differ.
 	Locale        string
 	SharedBuffers int64 // bytes
+	Timeline      int   // of the last checkpoint
+	// Settings are those that give values their meaning, by name: encoding and
+	// locale of the database, and lc_monetary. A value that the version does
+	// not tell is empty.
+	Settings []Property
 }
 
 // Major returns the major version.

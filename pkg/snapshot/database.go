@@ -90,7 +90,8 @@ const identitySQL = `SELECT current_setting('server_version'), current_setting('
  (SELECT system_identifier FROM pg_catalog.pg_control_system()), pg_catalog.pg_is_in_recovery(),
  pg_catalog.pg_encoding_to_char((SELECT encoding FROM pg_catalog.pg_database WHERE datname = current_database())),
  current_setting('lc_monetary'), current_setting('block_size'),
- (SELECT setting::bigint * current_setting('block_size')::bigint FROM pg_catalog.pg_settings WHERE name = 'shared_buffers')`
+ (SELECT setting::bigint * current_setting('block_size')::bigint FROM pg_catalog.pg_settings WHERE name = 'shared_buffers'),
+ (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())`
 
 func (db *Database) identify(ctx context.Context) error {
 	return db.once(ctx, func(s *session) error {
@@ -115,34 +116,38 @@ func (db *Database) identify(ctx context.Context) error {
 		db.server = relation.Server{
 			Version: version, Number: number, Database: v[2], DatabaseOID: parseOID(v[3]),
 			SystemIdentifier: v[4], Standby: v[5] == "t", Encoding: v[6], LCMonetary: v[7],
-			SharedBuffers: parseInt(v[9]),
+			SharedBuffers: parseInt(v[9]), Timeline: int(parseInt(v[10])),
+			Settings: []relation.Property{{Name: "server_encoding", Value: v[6]}, {Name: "lc_monetary", Value: v[7]}},
 		}
 		db.blockSz = parseInt(v[8])
-		db.server.Locale, err = s.locale(ctx, number)
-		return err
+		return s.locale(ctx, &db.server)
 	})
 }
 
-// locale names the database's locale if that says how it orders text.
-func (s *session) locale(ctx context.Context, number int) (string, error) {
+// locale reads the database's locale, and names it if that says how it orders
+// text.
+func (s *session) locale(ctx context.Context, server *relation.Server) error {
 	version := "''"
-	if number >= 150000 {
+	if server.Number >= 150000 {
 		version = "coalesce(pg_catalog.pg_database_collation_actual_version(oid), '')"
 	}
 	v, err := s.queryOne(ctx, `SELECT datcollate, datctype, coalesce(pg_catalog.to_jsonb(d)->>'datlocprovider', 'c'),
  coalesce(pg_catalog.to_jsonb(d)->>'datlocale', pg_catalog.to_jsonb(d)->>'daticulocale', ''), `+version+`
  FROM pg_catalog.pg_database d WHERE datname = pg_catalog.current_database()`)
 	if err != nil {
-		return "", fmt.Errorf("identify the database's locale: %w", err)
+		return fmt.Errorf("identify the database's locale: %w", err)
+	}
+	for i, name := range []string{"lc_collate", "lc_ctype", "locale_provider", "locale", "collation_version"} {
+		server.Settings = append(server.Settings, relation.Property{Name: name, Value: v[i]})
 	}
 	plain := func(name string) bool { return name == "C" || name == "POSIX" }
 	switch {
 	case v[2] == "c" && plain(v[0]) && plain(v[1]):
-		return "C", nil
-	case v[4] == "":
-		return "", nil
+		server.Locale = "C"
+	case v[4] != "":
+		server.Locale = strings.Join(v, " ")
 	}
-	return strings.Join(v, " "), nil
+	return nil
 }
 
 // checkIdentity makes sure that a further connection reached the same
