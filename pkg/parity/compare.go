@@ -326,6 +326,9 @@ func (c *comparison) conclude(started time.Time) Table {
 	if n.Confirmed() > 0 {
 		reasons = append(reasons, describeCounts(n))
 	}
+	if t.Leaves.Divergent > 0 {
+		reasons = append(reasons, describeLeafCounts(t.Leaves, [2]int64{t.Side[0].Rows, t.Side[1].Rows}))
+	}
 	if len(broken) > 0 {
 		reasons = append(reasons, strings.Join(broken, ", "))
 	}

@@ -34,7 +34,18 @@ type PassStart struct {
 	Tables    int
 	Rows      int64 // estimated, both sides; -1 when largely a guess
 	Bytes     int64 // on disk, both sides
+	Reading   Reading
 }
+
+// Reading says which sides a pass reads.
+type Reading uint8
+
+// The sides that a pass may read.
+const (
+	ReadingBoth   Reading = iota
+	ReadingSource         // to keep it as a baseline
+	ReadingTarget         // to compare it with a baseline
+)
 
 // TableStart describes a table before it is read.
 type TableStart struct {

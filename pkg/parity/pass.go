@@ -81,7 +81,20 @@ type SideInfo struct {
 	LSN        string
 	Standby    bool
 	SnapshotAt time.Time
+	// Baseline is set for a side that is a baseline rather than a database.
+	Baseline *BaselineInfo
 }
+
+// BaselineInfo says of a baseline what a reader of a comparison wants to know.
+type BaselineInfo struct {
+	ToolVersion      string
+	SystemIdentifier string
+	Seal             string // who signed it, and whether that was checked
+}
+
+// ByLeaves reports whether a side of the pass is a baseline: its rows are gone,
+// and leaves are what can be named.
+func (p *Pass) ByLeaves() bool { return p.Server[0].Baseline != nil }
 
 // Table is the outcome of comparing one table.
 type Table struct {
@@ -101,7 +114,11 @@ type Table struct {
 	Divergences Counts
 	// Rows holds the confirmed divergences, at most as many as asked for;
 	// Divergences.Truncated says whether there are more.
-	Rows     []Divergence
+	Rows []Divergence
+	// Leaves says how many leaves differ from a baseline, whose rows cannot be
+	// named, and Ranges which: at most as many as asked for.
+	Leaves   LeafCounts
+	Ranges   []LeafRange
 	Notes    []string
 	Duration time.Duration
 }

@@ -15,6 +15,8 @@ type rules struct {
 	Policy
 	cast  map[string][2]relation.Expression
 	where [2]string
+	// conditions are the expressions of where.
+	conditions [2]relation.Expression
 }
 
 // applyPolicy checks the table's policy. A table whose policy cannot be obeyed
@@ -31,7 +33,7 @@ func (c *comparison) applyPolicy(ctx context.Context) (rules, error) {
 			if err != nil {
 				errs = append(errs, fmt.Errorf("condition on the %s's rows: %w", side, err))
 			}
-			r.where[side] = e.SQL
+			r.where[side], r.conditions[side] = e.SQL, e
 		}
 		for _, name := range slices.Sorted(maps.Keys(r.Cast)) {
 			if r.Cast[name][side] == "" || r.excludes(name) {

@@ -7,6 +7,11 @@ import (
 	"encoding/hex"
 )
 
+// Mode names how rows become hashes. Hashes that were kept compare only with
+// those of the same mode: whatever changes the canonical bytes of any type, or
+// the hash of the same bytes, must change it.
+const Mode = "xxh3-128/1"
+
 // NewSeed returns a random seed, never 0.
 func NewSeed() (uint64, error) {
 	for {
