@@ -53,6 +53,7 @@ type Display struct {
 	pending   bytes.Buffer
 	closed    bool
 	overall   overall
+	reading   parity.Reading
 	running   []*table // in the order in which they started
 	nameWidth int
 }
@@ -117,12 +118,20 @@ func (d *Display) PassStarted(info parity.PassStart) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.overall = overall{started: time.Now(), tables: info.Tables, estimate: info.Rows}
-	line := "comparing " + text.Plural(int64(info.Tables), "table", "tables")
+	d.reading = info.Reading
+	line, sides := "comparing ", " on both sides (rows read are shown as source+target)"
+	switch info.Reading {
+	case parity.ReadingSource:
+		line, sides = "capturing ", ""
+	case parity.ReadingTarget:
+		sides = ""
+	}
+	line += text.Plural(int64(info.Tables), "table", "tables")
 	switch {
 	case info.Rows < 0 && info.Bytes > 0:
-		line += fmt.Sprintf(": %s on both sides (rows read are shown as source+target)", text.Bytes(info.Bytes))
+		line += fmt.Sprintf(": %s%s", text.Bytes(info.Bytes), sides)
 	case info.Rows > 0:
-		line += fmt.Sprintf(": about %s rows, %s on both sides (rows read are shown as source+target)", text.Count(info.Rows), text.Bytes(max(0, info.Bytes)))
+		line += fmt.Sprintf(": about %s rows, %s%s", text.Count(info.Rows), text.Bytes(max(0, info.Bytes)), sides)
 	}
 	d.say(line)
 }
@@ -132,6 +141,7 @@ func (d *Display) TableStarted(start parity.TableStart) {
 	t := newTable(start)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	t.reading = d.reading
 	if d.closed {
 		return
 	}
@@ -257,11 +267,19 @@ func (d *Display) finishedLine(t *parity.Table) string {
 		colour = d.colour.Red
 	}
 	verdict := t.Verdict.String()
+	if d.reading == parity.ReadingSource { // nothing is compared
+		if verdict = "not read"; t.Complete {
+			verdict, colour = "captured", d.colour.Green
+		}
+	}
 	const verdictWidth = len("incomplete")
 	line := text.PadRight(name, d.nameWidth) + "  " + colour(verdict) +
-		fmt.Sprintf("%*s", verdictWidth-len(verdict), "") + "  " + finishedRows(t) + "  " + text.Duration(t.Duration)
+		fmt.Sprintf("%*s", verdictWidth-len(verdict), "") + "  " + finishedRows(t, d.reading) + "  " + text.Duration(t.Duration)
 	if n := t.Divergences.Confirmed(); n > 0 {
 		line += "  " + text.Plural(n, "divergent row", "divergent rows")
+	}
+	if n := t.Leaves.Divergent; n > 0 {
+		line += "  " + text.Plural(int64(n), "divergent leaf", "divergent leaves")
 	}
 	if !t.Complete {
 		line += "  " + text.Prose(t.Reason)
@@ -269,8 +287,11 @@ func (d *Display) finishedLine(t *parity.Table) string {
 	return line
 }
 
-func finishedRows(t *parity.Table) string {
+func finishedRows(t *parity.Table, reading parity.Reading) string {
 	source, target := &t.Side[relation.Source], &t.Side[relation.Target]
+	if reading == parity.ReadingSource {
+		return text.Plural(source.ReadRows, "row", "rows")
+	}
 	if !source.Read || !target.Read {
 		return text.Count(source.ReadRows) + "+" + text.Count(target.ReadRows) + " rows read"
 	}
@@ -282,5 +303,5 @@ func finishedRows(t *parity.Table) string {
 
 func (d *Display) unfinishedLine(t *table) string {
 	return text.PadRight(t.name, d.nameWidth) + "  " + d.colour.Yellow("unfinished") + "  " +
-		text.Count(t.rows[relation.Source].Load()) + "+" + text.Count(t.rows[relation.Target].Load()) + " rows read"
+		rowsOf(t.rows[relation.Source].Load(), t.rows[relation.Target].Load(), t.reading, text.Count) + " read"
 }

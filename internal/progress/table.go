@@ -15,6 +15,7 @@ import (
 // table is a table that is being compared.
 type table struct {
 	name     string
+	reading  parity.Reading
 	estimate int64 // rows of both sides; 0 or less: unknown
 	rows     [2]atomic.Int64
 	stage    atomic.Pointer[string]
@@ -61,10 +62,11 @@ type figures struct {
 	percent        int           // 0 to 100; -1: unknown
 	left           time.Duration // -1: unknown
 	stage          string
+	reading        parity.Reading
 }
 
 func (t *table) figures(now time.Time) figures {
-	f := figures{source: t.rows[relation.Source].Load(), target: t.rows[relation.Target].Load()}
+	f := figures{source: t.rows[relation.Source].Load(), target: t.rows[relation.Target].Load(), reading: t.reading}
 	read := f.source + f.target
 	f.rate = t.meter.observe(now, read)
 	f.percent, f.left = extent(read, t.estimate, f.rate)
@@ -121,9 +123,16 @@ func percentText(percent int) string {
 	return fmt.Sprintf("%d%%", percent)
 }
 
-// rows are the rows read, as source+target.
+// rows are the rows read, as source+target where both are.
 func (f *figures) rows(number func(int64) string) string {
-	return number(f.source) + "+" + number(f.target) + " rows"
+	return rowsOf(f.source, f.target, f.reading, number)
+}
+
+func rowsOf(source, target int64, reading parity.Reading, number func(int64) string) string {
+	if reading != parity.ReadingBoth {
+		return number(source+target) + " rows"
+	}
+	return number(source) + "+" + number(target) + " rows"
 }
 
 // line renders the figures where there are no bars.

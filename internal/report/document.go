@@ -54,6 +54,14 @@ type documentSide struct {
 	LSN        string    `json:"lsn"`
 	Standby    bool      `json:"standby"`
 	SnapshotAt timestamp `json:"snapshot_at"`
+	// Baseline is there if the side is one.
+	Baseline *documentBaseline `json:"baseline,omitempty"`
+}
+
+type documentBaseline struct {
+	ToolVersion      string `json:"tool_version"`
+	SystemIdentifier string `json:"system_identifier"`
+	Signature        string `json:"signature"`
 }
 
 type documentTable struct {
@@ -71,6 +79,28 @@ type documentTable struct {
 	Notes       []string          `json:"notes"`
 	Duration    float64           `json:"duration_seconds"`
 	Rows        []documentRow     `json:"rows,omitzero"`
+	Leaves      *documentLeaves   `json:"leaves,omitempty"`
+}
+
+// documentLeaves is how a table compares with a baseline.
+type documentLeaves struct {
+	Total     int             `json:"total"`
+	Divergent int             `json:"divergent"`
+	Truncated bool            `json:"truncated"`
+	Ranges    []documentRange `json:"ranges"`
+}
+
+// documentRange is a run of divergent leaves. From and To are absent where the
+// range is open, or where keys are withheld.
+type documentRange struct {
+	First      int    `json:"first"`
+	Last       int    `json:"last"`
+	From       object `json:"from,omitempty"`
+	To         object `json:"to,omitempty"`
+	Part       int    `json:"part"`
+	Parts      int    `json:"parts"`
+	SourceRows int64  `json:"source_rows"`
+	TargetRows int64  `json:"target_rows"`
 }
 
 type documentTableSide struct {
@@ -213,12 +243,16 @@ func newTail(p *parity.Pass) documentTail {
 }
 
 func newSide(s parity.SideInfo) documentSide {
-	return documentSide{s.Version, s.Database, s.LSN, s.Standby, timestamp(s.SnapshotAt)}
+	d := documentSide{Version: s.Version, Database: s.Database, LSN: s.LSN, Standby: s.Standby, SnapshotAt: timestamp(s.SnapshotAt)}
+	if b := s.Baseline; b != nil {
+		d.Baseline = &documentBaseline{b.ToolVersion, b.SystemIdentifier, b.Seal}
+	}
+	return d
 }
 
 // newTable renders a table with its rows.
 func newTable(t *parity.Table, values parity.ValuePolicy) documentTable {
-	d := newTableHead(t)
+	d := newTableHead(t, values)
 	d.Rows = make([]documentRow, len(t.Rows))
 	for i := range t.Rows {
 		d.Rows[i] = newRow(&t.Rows[i], values)
@@ -227,9 +261,10 @@ func newTable(t *parity.Table, values parity.ValuePolicy) documentTable {
 }
 
 // newTableHead renders a table without its rows.
-func newTableHead(t *parity.Table) documentTable {
+func newTableHead(t *parity.Table, values parity.ValuePolicy) documentTable {
 	c := &t.Divergences
 	return documentTable{
+		Leaves:      newLeaves(t, values),
 		Table:       t.Name.String(),
 		TargetTable: t.TargetName.String(),
 		Verdict:     t.Verdict,
@@ -244,6 +279,28 @@ func newTableHead(t *parity.Table) documentTable {
 		Notes:       list(t.Notes),
 		Duration:    seconds(t.Duration),
 	}
+}
+
+func newLeaves(t *parity.Table, values parity.ValuePolicy) *documentLeaves {
+	if t.Leaves.Total == 0 {
+		return nil
+	}
+	d := &documentLeaves{t.Leaves.Total, t.Leaves.Divergent, t.Leaves.Truncated, make([]documentRange, len(t.Ranges))}
+	for i := range t.Ranges {
+		d.Ranges[i] = newRange(&t.Ranges[i], values)
+	}
+	return d
+}
+
+// newRange lets the keys of a range through where rows' keys may be shown.
+func newRange(r *parity.LeafRange, values parity.ValuePolicy) documentRange {
+	d := documentRange{
+		First: r.First, Last: r.Last, Part: r.Part, Parts: r.Parts, SourceRows: r.Rows[relation.Source], TargetRows: r.Rows[relation.Target],
+	}
+	if values != parity.ValuesNone {
+		d.From, d.To = object(r.From), object(r.To)
+	}
+	return d
 }
 
 func newSchema(d *parity.SchemaDifference) documentSchema {

@@ -31,6 +31,7 @@ type page struct {
 	Tables                 []pageTable
 	Details                []pageTable // the tables of which there is more to say
 	Keys, Values           bool
+	ByLeaves               bool
 	Schema                 []pageSchema
 	Warnings               []string
 	Notes, Skipped         []string
@@ -46,6 +47,8 @@ type pageTable struct {
 	Anchor, Name               string
 	SourceRows, TargetRows     string
 	Missing, Extra, Mismatched pageCount
+	Leaves                     string
+	Divergent                  pageCount // leaves
 	Time, Verdict, Class       string
 	Reason, Identity           string
 	SourceRoot, TargetRoot     string
@@ -81,6 +84,7 @@ func newPage(p *parity.Pass, opts Options) *page {
 		Proven:     proven(p),
 		Cards:      pageCards(p),
 		Keys:       values != parity.ValuesNone,
+		ByLeaves:   p.ByLeaves(),
 		Values:     values == parity.ValuesFull,
 		Warnings:   proses(p.Warnings),
 		Notes:      proses(p.Notes),
@@ -125,6 +129,13 @@ func pageCards(p *parity.Pass) []card {
 		return ""
 	}
 	divergent := card{"Divergent rows", count(s.divergent(), p.Complete), bad(s.divergent(), "diverged")}
+	if p.ByLeaves() {
+		n := int64(0)
+		for i := range p.Tables {
+			n += int64(p.Tables[i].Leaves.Divergent)
+		}
+		divergent = card{"Divergent leaves", count(n, p.Complete), bad(n, "diverged")}
+	}
 	return []card{
 		{"Tables", text.Count(int64(s.Tables)), ""},
 		{"Source rows", text.Count(s.SourceRows), ""},
@@ -164,6 +175,9 @@ func newPageSide(side relation.Side, s parity.SideInfo) pageSide {
 	if s.Standby {
 		role = "standby"
 	}
+	if s.Baseline != nil {
+		role = "baseline, " + text.Prose(s.Baseline.Seal)
+	}
 	name := side.String()
 	return pageSide{
 		Name:       strings.ToUpper(name[:1]) + name[1:],
@@ -191,6 +205,8 @@ func newPageTable(t *parity.Table, values parity.ValuePolicy) pageTable {
 		Missing:    number(d.Missing),
 		Extra:      number(d.Extra),
 		Mismatched: number(d.Mismatched),
+		Leaves:     text.Count(int64(t.Leaves.Total)),
+		Divergent:  number(int64(t.Leaves.Divergent)),
 		Time:       text.Duration(t.Duration),
 		Verdict:    tableVerdict(t),
 		Class:      t.Verdict.String(),

@@ -44,7 +44,41 @@ func tableRows(t *parity.Table, values parity.ValuePolicy) []row {
 		}
 		rows = append(rows, r)
 	}
+	for i := range t.Ranges {
+		d := newRange(&t.Ranges[i], values)
+		rows = append(rows, row{Kind: leavesName(&d), Key: rangeText(t, &d), Same: 1})
+	}
 	return rows
+}
+
+func leavesName(d *documentRange) string {
+	if d.First == d.Last {
+		return "leaf " + text.Count(int64(d.First))
+	}
+	return "leaves " + text.Count(int64(d.First)) + "–" + text.Count(int64(d.Last))
+}
+
+// rangeText says which rows are in a run of leaves, and how many.
+func rangeText(t *parity.Table, d *documentRange) string {
+	var where []string
+	if from := strings.Join(pairs(d.From, valueLimit), ", "); from != "" {
+		where = append(where, "from "+from)
+	}
+	if to := strings.Join(pairs(d.To, valueLimit), ", "); to != "" {
+		where = append(where, "below "+to)
+	}
+	if d.Parts > 1 {
+		of := "the key"
+		if len(t.Key) == 0 {
+			of = "the row"
+		}
+		where = append(where, fmt.Sprintf("part %s of %s by the hash of %s", text.Count(int64(d.Part)), text.Count(int64(d.Parts)), of))
+	}
+	if len(where) == 0 && t.Leaves.Total == 1 {
+		where = append(where, "the whole table")
+	}
+	rows := text.Plural(d.SourceRows, "row", "rows") + " then, " + text.Count(d.TargetRows) + " now"
+	return strings.Join(append(where, rows), ", ")
 }
 
 func newPeopleRow(d documentRow) row {
@@ -110,6 +144,9 @@ func (o object) without(key object) object {
 
 // more says how many divergent rows the pass does not hold, or is empty.
 func more(t *parity.Table) string {
+	if t.Leaves.Truncated {
+		return "… and other leaves"
+	}
 	if !t.Divergences.Truncated {
 		return ""
 	}
@@ -317,6 +354,9 @@ func headline(p *parity.Pass) string {
 // server describes one side.
 func server(s parity.SideInfo) string {
 	parts := []string{text.Ident(s.Database)}
+	if s.Baseline != nil {
+		parts[0] = "baseline of " + parts[0]
+	}
 	if s.Database == "" {
 		parts[0] = "not read"
 	}
@@ -331,6 +371,9 @@ func server(s parity.SideInfo) string {
 	}
 	if !s.SnapshotAt.IsZero() {
 		parts = append(parts, "snapshot at "+timestamp(s.SnapshotAt).String())
+	}
+	if b := s.Baseline; b != nil && b.Seal != "" {
+		parts = append(parts, text.Prose(b.Seal))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -131,7 +131,7 @@ func (s *Stream) TableFinished(t *parity.Table) {
 	s.mu.Lock()
 	s.finished[t.Name] = true
 	s.mu.Unlock()
-	s.write(tableFinished{s.event("table_finished"), newTableHead(t)})
+	s.write(tableFinished{s.event("table_finished"), newTableHead(t, s.values)})
 }
 
 // Finish writes what the pass holds and the stream was not told, then the

@@ -23,7 +23,7 @@ func writeTable(w io.Writer, p *parity.Pass, opts Options) error {
 		return err
 	}
 	t.servers(p.Server)
-	t.tables(p.Tables, policy(opts))
+	t.tables(p, policy(opts))
 	t.schema(p.Schema)
 	t.sentences("Skipped", p.Skipped)
 	t.sentences("Notes", p.Notes)
@@ -86,7 +86,8 @@ type cell struct {
 
 // tables writes a line for each table, what there is to say of it beneath. In
 // a narrow terminal the times go first.
-func (t *terminal) tables(tables []parity.Table, values parity.ValuePolicy) {
+func (t *terminal) tables(p *parity.Pass, values parity.ValuePolicy) {
+	tables := p.Tables
 	if len(tables) == 0 {
 		return
 	}
@@ -96,11 +97,12 @@ func (t *terminal) tables(tables []parity.Table, values parity.ValuePolicy) {
 	}
 	slices.SortStableFunc(order, func(a, b *parity.Table) int { return cmp.Compare(rank(a.Verdict), rank(b.Verdict)) })
 
-	lines := [][]cell{tablesHeading(t.colour)}
+	lines := [][]cell{tablesHeading(p.ByLeaves(), t.colour)}
 	for _, table := range order {
-		lines = append(lines, tableCells(table, t.colour))
+		lines = append(lines, tableCells(table, p.ByLeaves(), t.colour))
 	}
-	const timeColumn, nameWidth = 6, 24
+	const nameWidth = 24
+	timeColumn := len(lines[0]) - 2
 	numbers := columnsWidth(lines) - columnWidths(lines)[0]
 	if t.width > 0 && numbers+min(nameWidth, columnWidths(lines)[0]) > t.width {
 		for i := range lines {
@@ -115,15 +117,19 @@ func (t *terminal) tables(tables []parity.Table, values parity.ValuePolicy) {
 	})
 }
 
-func tablesHeading(c text.Palette) []cell {
+func tablesHeading(byLeaves bool, c text.Palette) []cell {
 	var cells []cell
-	for i, s := range []string{"TABLE", "SOURCE ROWS", "TARGET ROWS", "MISSING", "EXTRA", "MISMATCHED", "TIME", "VERDICT"} {
-		cells = append(cells, cell{s, i > 0 && i < 7, c.Dim})
+	names := []string{"TABLE", "SOURCE ROWS", "TARGET ROWS", "MISSING", "EXTRA", "MISMATCHED", "TIME", "VERDICT"}
+	if byLeaves {
+		names = []string{"TABLE", "SOURCE ROWS", "TARGET ROWS", "LEAVES", "DIVERGENT", "TIME", "VERDICT"}
+	}
+	for i, s := range names {
+		cells = append(cells, cell{s, i > 0 && i < len(names)-1, c.Dim})
 	}
 	return cells
 }
 
-func tableCells(table *parity.Table, c text.Palette) []cell {
+func tableCells(table *parity.Table, byLeaves bool, c text.Palette) []cell {
 	d := &table.Divergences
 	number := func(n int64) cell {
 		colour := c.Dim
@@ -132,14 +138,21 @@ func tableCells(table *parity.Table, c text.Palette) []cell {
 		}
 		return cell{count(n, counted(table)), true, colour}
 	}
-	return []cell{
+	cells := []cell{
 		{tableName(table.Name, table.TargetName), false, plain},
 		{rowsRead(table.Side[relation.Source]), true, plain},
 		{rowsRead(table.Side[relation.Target]), true, plain},
-		number(d.Missing), number(d.Extra), number(d.Mismatched),
-		{text.Duration(table.Duration), true, c.Dim},
-		{tableVerdict(table), false, verdictColour(table.Verdict, c)},
 	}
+	if byLeaves {
+		cells = append(cells, cell{text.Count(int64(table.Leaves.Total)), true, c.Dim}, number(int64(table.Leaves.Divergent)))
+	} else {
+		cells = append(cells, number(d.Missing), number(d.Extra), number(d.Mismatched))
+	}
+	return append(
+		cells,
+		cell{text.Duration(table.Duration), true, c.Dim},
+		cell{tableVerdict(table), false, verdictColour(table.Verdict, c)},
+	)
 }
 
 func plain(s string) string { return s }
