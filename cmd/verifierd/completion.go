@@ -73,10 +73,12 @@ func fishCompletion(c *cli.Context) (string, error) {
 	var b strings.Builder
 	b.WriteString(text)
 	for _, command := range c.App.Commands {
-		for _, f := range command.Flags {
-			if values := choices(f.Names()[0]); values != nil {
-				fmt.Fprintf(&b, "complete -c verifierd -n '__fish_seen_subcommand_from %s' -f -l %s -r -a '%s'\n",
-					command.Name, f.Names()[0], strings.Join(values, " "))
+		for _, sub := range append([]*cli.Command{command}, command.Subcommands...) {
+			for _, f := range sub.Flags {
+				if values := choices(f.Names()[0]); values != nil {
+					fmt.Fprintf(&b, "complete -c verifierd -n '__fish_seen_subcommand_from %s' -f -l %s -r -a '%s'\n",
+						sub.Name, f.Names()[0], strings.Join(values, " "))
+				}
 			}
 		}
 	}

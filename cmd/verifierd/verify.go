@@ -153,6 +153,8 @@ type verifyJob struct {
 	out      string
 	plan     bool
 	warnings []string
+	command  string // for errors
+	run      func(context.Context, daemon.Options) *daemon.Pass
 }
 
 func (p *program) verify(c *cli.Context) (int, error) {
@@ -190,7 +192,7 @@ func (p *program) pass(ctx context.Context, job *verifyJob, out *output) (int, e
 	if job.format == report.NDJSON {
 		w, err := out.open()
 		if err != nil {
-			return exitTrouble, fmt.Errorf("verify: %w", err)
+			return exitTrouble, fmt.Errorf("%s: %w", job.command, err)
 		}
 		// A pass that nobody listens to any more is not worth the load.
 		stream = report.NewStream(&onError{w, cancel}, options)
@@ -198,7 +200,7 @@ func (p *program) pass(ctx context.Context, job *verifyJob, out *output) (int, e
 		job.options.AllDivergences = true
 	}
 
-	pass := daemon.Verify(ctx, job.options)
+	pass := job.run(ctx, job.options)
 	display.Close()
 
 	write := func(w io.Writer) error { return report.Write(w, job.format, pass, options) }
@@ -211,7 +213,7 @@ func (p *program) pass(ctx context.Context, job *verifyJob, out *output) (int, e
 		fmt.Fprintf(p.stderr, "%s: %s\n", pass.Verdict, pass.Reason)
 	}
 	if err != nil {
-		return exitTrouble, fmt.Errorf("verify: %w", err)
+		return exitTrouble, fmt.Errorf("%s: %w", job.command, err)
 	}
 	return report.ExitCode(pass.Verdict), nil
 }
@@ -234,7 +236,7 @@ func newDisplay(stderr io.Writer) *progress.Display {
 
 // newVerifyJob checks all flags: what is wrong shows before anything connects.
 func newVerifyJob(c *cli.Context) (*verifyJob, error) {
-	job := &verifyJob{out: c.String("out"), plan: c.Bool("plan")}
+	job := &verifyJob{out: c.String("out"), plan: c.Bool("plan"), command: commandPath(c), run: daemon.Verify}
 	file, err := loadSettings(c)
 	if err != nil {
 		return nil, err

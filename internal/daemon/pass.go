@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,12 +130,19 @@ func verify(ctx context.Context, o Options) (*parity.Pass, error) {
 		return nil, err
 	}
 	pass := parity.Run(ctx, db.config(o, selected, seed))
-	for _, side := range relation.Sides {
-		if n := db.side[side].LargeRows(); n > 0 {
-			pass.Notes = append(pass.Notes, fmt.Sprintf("%d very large rows on the %s were read by one worker at a time", n, side))
+	db.noteLargeRows(pass)
+	return pass, nil
+}
+
+func (db *databases) noteLargeRows(pass *parity.Pass) {
+	for side, d := range db.side {
+		if d == nil {
+			continue
+		}
+		if n := d.LargeRows(); n > 0 {
+			pass.Notes = append(pass.Notes, fmt.Sprintf("%d very large rows on the %s were read by one worker at a time", n, relation.Side(side)))
 		}
 	}
-	return pass, nil
 }
 
 func (db *databases) config(o Options, selected *selection, seed uint64) parity.Config {
@@ -186,24 +194,11 @@ type databases struct {
 }
 
 func connect(ctx context.Context, o Options, seed uint64) (*databases, error) {
-	db := &databases{workers: o.Workers}
-	if db.workers == 0 {
-		db.workers = snapshot.DefaultWorkers()
-	}
+	db := newDatabases(o)
 	var failed [2]error
 	var wg sync.WaitGroup
 	for _, side := range relation.Sides {
-		wg.Go(func() {
-			d, err := snapshot.Connect(ctx, snapshot.Config{
-				ConnString: o.DSN[side], Workers: db.workers, Read: o.Read, Seed: seed,
-				MaxRate: o.MaxRate, StallTimeout: o.StallTimeout, ChunkBytes: o.tuning.chunkBytes,
-			})
-			if err != nil {
-				failed[side] = fmt.Errorf("connect to the %s: %w", side, err)
-				return
-			}
-			db.side[side] = d
-		})
+		wg.Go(func() { failed[side] = db.connect(ctx, o, seed, side) })
 	}
 	wg.Wait()
 	if err := errors.Join(failed[:]...); err != nil {
@@ -215,6 +210,23 @@ func connect(ctx context.Context, o Options, seed uint64) (*databases, error) {
 		return nil, err
 	}
 	return db, nil
+}
+
+func newDatabases(o Options) *databases {
+	return &databases{workers: cmp.Or(o.Workers, snapshot.DefaultWorkers())}
+}
+
+// connect connects to one side.
+func (db *databases) connect(ctx context.Context, o Options, seed uint64, side relation.Side) error {
+	d, err := snapshot.Connect(ctx, snapshot.Config{
+		ConnString: o.DSN[side], Workers: db.workers, Read: o.Read, Seed: seed,
+		MaxRate: o.MaxRate, StallTimeout: o.StallTimeout, ChunkBytes: o.tuning.chunkBytes,
+	})
+	if err != nil {
+		return fmt.Errorf("connect to the %s: %w", side, err)
+	}
+	db.side[side] = d
+	return nil
 }
 
 func (db *databases) close() {
@@ -317,9 +329,7 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: l.Name})
 			continue
 		}
-		s.differences = append(s.differences, parity.SchemaDifference{
-			Table: l.Name, Object: "table", Kind: "extra", Severity: parity.Drifts, Target: l.Name.String(),
-		})
+		s.differences = append(s.differences, extraTable(l.Name))
 	}
 	for i, p := range o.Exclude {
 		matches := func(l snapshot.Listed) bool { return p.Match(l.Name) }
