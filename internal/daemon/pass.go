@@ -326,7 +326,7 @@ func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {
 		// table.
 		_, mapped := o.Map[l.Name]
 		if !mapped && slices.ContainsFunc(o.Tables, func(p relation.Pattern) bool { return names(p, l.Name) }) {
-			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: l.Name})
+			s.tables = append(s.tables, parity.Tables{Source: l.Name, Target: l.Name, TargetOnly: true})
 			continue
 		}
 		s.differences = append(s.differences, extraTable(l.Name))

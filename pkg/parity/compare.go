@@ -18,17 +18,19 @@ import (
 // comparison compares one table.
 type comparison struct {
 	*pass
-	policy   Policy
-	rules    rules // the policy, once it was checked
-	result   Table
-	planned  *plannedForm
-	at       pair               // the pass's snapshots
-	moment   [2]relation.Moment // when they were taken
-	plan     *leafPlan
-	trees    [2]*merkle.Tree
-	sketches [2]*merkle.Sketches
-	sketched int64 // bytes acquired for them
-	readRows [2]atomic.Int64
+	policy Policy
+	rules  rules // the policy, once it was checked
+	// targetOnly: see Tables.
+	targetOnly bool
+	result     Table
+	planned    *plannedForm
+	at         pair               // the pass's snapshots
+	moment     [2]relation.Moment // when they were taken
+	plan       *leafPlan
+	trees      [2]*merkle.Tree
+	sketches   [2]*merkle.Sketches
+	sketched   int64 // bytes acquired for them
+	readRows   [2]atomic.Int64
 	// candidates differed at the pass's snapshots.
 	candidates *spool
 	accounted  bool
@@ -109,9 +111,13 @@ func (c *comparison) resolve(ctx context.Context) bool {
 			c.fail(err)
 		}
 	}
-	if d, differs := tableDifference(names, absent); differs {
+	d, differs := tableDifference(names, absent)
+	switch {
+	case differs && absent[relation.Source] && !c.targetOnly:
+		c.fail(fmt.Errorf("%s was dropped or renamed on the source while the pass began; run it again", c.result.Name))
+	case differs:
 		c.schema = append(c.schema, d)
-	} else if absent[0] {
+	case absent[relation.Source]:
 		c.fail(fmt.Errorf("%s exists on neither side", c.result.Name))
 	}
 	if absent[0] || absent[1] || len(c.incomplete) > 0 {

@@ -19,6 +19,10 @@ import (
 type Tables struct {
 	Source, Target relation.Name
 	Policy         Policy
+	// TargetOnly says that the source was found to have no such table, which was
+	// asked for by name all the same. Otherwise one that the source does not
+	// have was dropped since.
+	TargetOnly bool
 }
 
 // Config says what a pass compares and how. Zero fields take the defaults
@@ -294,7 +298,7 @@ func (r *runner) compareAll(ctx context.Context, all *pair) {
 	reading := make(limiter, r.workers+1)
 	var wg sync.WaitGroup
 	for i, names := range r.config.Tables {
-		c := &comparison{pass: &r.pass, policy: names.Policy, reported: lowest[Divergence]{limit: r.maxRows}}
+		c := &comparison{pass: &r.pass, policy: names.Policy, targetOnly: names.TargetOnly, reported: lowest[Divergence]{limit: r.maxRows}}
 		c.result.Name, c.result.TargetName = names.Source, names.Target
 		started := time.Now()
 		finish := func() {

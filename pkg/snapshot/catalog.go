@@ -119,7 +119,7 @@ func (s *Snapshot) loadCatalog(ctx context.Context, names []relation.Name) error
 	}
 	l := &loader{Snapshot: s, byOID: make(map[uint32]*relation.Table), roots: make(map[uint32][]*relation.Table)}
 	for _, step := range []func(context.Context, []relation.Name) error{
-		l.loadMembers, l.loadColumns, l.loadIndexes, l.loadSizes,
+		l.loadMembers, l.checkLocks, l.loadColumns, l.loadIndexes, l.loadSizes,
 	} {
 		if err := step(ctx, names); err != nil {
 			return err
@@ -137,9 +137,13 @@ type loader struct {
 }
 
 func (l *loader) loadMembers(ctx context.Context, names []relation.Name) error {
+	leaving := "false"
+	if l.db.server.Number >= 140000 {
+		leaving = "c.oid <> f.root AND EXISTS (SELECT 1 FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhdetachpending)"
+	}
 	rows, err := l.holder.query(ctx, family(names)+` SELECT f.root, c.oid, n.nspname, c.relname, c.relkind,
  c.relfilenode, coalesce(am.amname, ''), c.reltuples::bigint, c.relpages, c.relpersistence,
- has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
+ has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid), `+leaving+`
 FROM family f JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_am am ON am.oid = c.relam ORDER BY f.root, c.oid = f.root DESC, c.oid`)
 	if err != nil {
@@ -175,6 +179,41 @@ LEFT JOIN pg_am am ON am.oid = c.relam ORDER BY f.root, c.oid = f.root DESC, c.o
 		if err := l.readable(t.Name, &m, *r[9], *r[10] == "t", *r[11] == "t", *r[12] == "t"); err != nil && !explained[t] {
 			l.broken[t.Name] = err
 			explained[t] = true
+		}
+		if *r[13] == "t" && l.broken[t.Name] == nil {
+			l.broken[t.Name] = &TableError{
+				Reason: fmt.Sprintf("partition %s is being detached from %s on the %s: queries of the table leave its rows out, and it is no table of its own yet", m.Name, t.Name, l.side),
+				Hint:   "run the pass again when that has ended; if it was interrupted, end it with ALTER TABLE … DETACH PARTITION … FINALIZE",
+			}
+		}
+	}
+	return nil
+}
+
+// checkLocks makes sure that what was locked is what the snapshot reads: a
+// table that was replaced, or a partition that was attached, between the list
+// of what to lock and the snapshot is not. Locks go by name, so that the server
+// is asked what they came to.
+func (l *loader) checkLocks(ctx context.Context, _ []relation.Name) error {
+	rows, err := l.holder.query(ctx, "SELECT relation FROM pg_locks WHERE locktype = 'relation' AND granted"+
+		" AND pid = pg_backend_pid() AND database = "+fmt.Sprint(l.db.server.DatabaseOID))
+	if err != nil {
+		return fmt.Errorf("list locks: %w", err)
+	}
+	held := make(map[uint32]bool, len(rows))
+	for _, r := range rows {
+		held[parseOID(*r[0])] = true
+	}
+	for name, t := range l.tables {
+		for i := range t.Members {
+			m := &t.Members[i]
+			if m.Kind == relation.MatView || held[m.OID] || l.broken[name] != nil { // LOCK TABLE takes no materialized views
+				continue
+			}
+			l.broken[name] = &TableError{
+				Reason: fmt.Sprintf("%s changed on the %s while the pass began (DDL under way?)", name, l.side),
+				Hint:   "run the pass again",
+			}
 		}
 	}
 	return nil

@@ -87,9 +87,6 @@ func (s *Snapshot) start(ctx context.Context, names []relation.Name) error {
 	if err := s.loadCatalog(ctx, names); err != nil {
 		return fmt.Errorf("read catalog: %w", err)
 	}
-	for name := range s.tables {
-		s.checkLocked(name, lockable[name])
-	}
 	return nil
 }
 
@@ -264,71 +261,67 @@ func (s *Snapshot) Table(name relation.Name) (*relation.Table, error) {
 	return t, s.broken[name]
 }
 
-// checkLocked makes sure that what was locked is what the snapshot reads: a
-// table that was replaced, or a partition that was attached, in between is not.
-func (s *Snapshot) checkLocked(name relation.Name, locked []lockTarget) {
-	t := s.tables[name]
-	if t == nil || s.broken[name] != nil {
-		return
-	}
-	for i := range t.Members {
-		m := &t.Members[i]
-		if !slices.ContainsFunc(locked, func(l lockTarget) bool { return l.oid == m.OID }) {
-			s.broken[name] = &TableError{Reason: fmt.Sprintf("%s changed on the %s while the pass began (DDL under way?)", name, s.side), Hint: "run the pass again"}
-			return
-		}
-	}
-}
-
 // Unchanged reports an error if a member of the table has been truncated,
-// rewritten or dropped since the snapshot: what was read of it may be wrong.
+// rewritten, dropped or renamed since the snapshot: what was read of it, or
+// under its name, may be wrong.
 func (s *Snapshot) Unchanged(ctx context.Context, t *relation.Table) error {
-	var oids []string
-	locked := true
-	for i := range t.Members {
-		if m := &t.Members[i]; m.Filenode != 0 {
-			oids = append(oids, fmt.Sprint(m.OID))
-			locked = locked && m.Kind != relation.MatView // LOCK TABLE takes none
-		}
-	}
-	if len(oids) == 0 {
+	if len(t.Members) == 0 {
 		return nil
 	}
-	rows, err := s.filenodes(ctx, oids, locked)
+	now, err := s.present(ctx, t.Members)
 	if err != nil {
 		return fmt.Errorf("check that %s was not rewritten: %w", t.Name, err)
 	}
-	now := make(map[uint32]uint32, len(rows))
-	for _, r := range rows {
-		if r[1] != nil {
-			now[parseOID(*r[0])] = parseOID(*r[1])
-		}
-	}
 	for i := range t.Members {
-		if m := &t.Members[i]; m.Filenode != 0 && now[m.OID] != m.Filenode {
+		m := &t.Members[i]
+		if m.Filenode != 0 && now[i].filenode != m.Filenode {
 			return &TableError{Reason: fmt.Sprintf("%s was truncated, rewritten or dropped on the %s during the pass", m.Name, s.side)}
+		}
+		if now[i].oid != m.OID {
+			return &TableError{Reason: fmt.Sprintf("another relation is called %s on the %s than when the pass began (was a schema renamed?)", m.Name, s.side), Hint: "run the pass again"}
 		}
 	}
 	return nil
 }
 
-// filenodes reads which files relations have now. pg_relation_filenode looks at
-// the present catalog, not at the snapshot's, but through a session's cache,
-// which learns what others did when it locks something. Of relations that the
-// snapshot locked there is nothing to learn; for others a new session is asked.
-func (s *Snapshot) filenodes(ctx context.Context, oids []string, locked bool) (rows [][]*string, err error) {
-	query := "SELECT oid, pg_catalog.pg_relation_filenode(oid) FROM pg_catalog.unnest(" + oidArray(oids) + ") AS oid"
-	if locked {
-		return s.holderQuery(ctx, query)
+// identity is which relation has a name, and which file a relation has.
+type identity struct{ oid, filenode uint32 }
+
+// present tells for each member which relation has its name now, and which file
+// it has itself. The functions used look at the present catalog, not at the
+// snapshot's, but through a session's cache, which learns what others did when
+// the session locks what it has not locked yet. So the query reads a catalog
+// that nothing else here does, and gives its lock up again.
+func (s *Snapshot) present(ctx context.Context, members []relation.Member) ([]identity, error) {
+	var oids, names []string
+	for i := range members {
+		oids = append(oids, fmt.Sprint(members[i].OID))
+		names = append(names, relation.QuoteLiteral(members[i].Name.SQL()))
 	}
-	err = s.db.once(ctx, func(asker *session) error {
-		if err := asker.checkIdentity(ctx); err != nil {
+	query := "SELECT coalesce(pg_relation_filenode(m.oid), 0), coalesce(to_regclass(m.name)::oid, 0)" +
+		" FROM unnest(" + oidArray(oids) + ", ARRAY[" + strings.Join(names, ",") + "]::text[]) WITH ORDINALITY AS m(oid, name, n)" +
+		" LEFT JOIN (SELECT FROM pg_ts_parser LIMIT 0) AS locked ON true ORDER BY m.n"
+	var rows [][]*string
+	err := s.withHolder(ctx, func(ctx context.Context, holder *session) (err error) {
+		if err := holder.exec(ctx, "SAVEPOINT f"); err != nil {
 			return err
 		}
-		rows, err = asker.query(ctx, query)
-		return err
+		if rows, err = holder.query(ctx, query); holder.conn.IsClosed() {
+			return err
+		}
+		return errors.Join(err, holder.exec(ctx, "ROLLBACK TO SAVEPOINT f; RELEASE SAVEPOINT f"))
 	})
-	return rows, err
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != len(members) {
+		return nil, fmt.Errorf("want %d rows, got %d", len(members), len(rows))
+	}
+	now := make([]identity, len(rows))
+	for i, r := range rows {
+		now[i] = identity{filenode: parseOID(*r[0]), oid: parseOID(*r[1])}
+	}
+	return now, nil
 }
 
 // Replication tells what the database knows of replication now.
