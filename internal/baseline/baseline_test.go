@@ -84,6 +84,15 @@ func small(t testing.TB) *parity.Baseline {
 		},
 		Moment: relation.Moment{TakenAt: at, LSN: 0x1_0000_0002, LSNText: "1/2", Visible: "1:1:"},
 	}
+	last := int64(-7)
+	b.Schema = []relation.Object{
+		{Table: relation.Name{Schema: "public", Name: "numbers"}, Kind: "index", Name: "i", Properties: []relation.Property{{Name: "columns", Value: "c0"}}},
+		{Kind: "extension", Name: "hstore"},
+	}
+	b.Sequences = []relation.Sequence{
+		{Name: relation.Name{Schema: "public", Name: "s"}, Type: "bigint", Start: 1, Min: 1, Max: math.MaxInt64, Increment: 1, Cache: 1, Last: &last, Feeds: []relation.Fed{{Table: relation.Name{Schema: "public", Name: "numbers"}, Column: "c0"}}},
+		{Name: relation.Name{Schema: "public", Name: "u"}, Type: "integer", Increment: -1, Cycle: true, Unreadable: true},
+	}
 	b.Contents = []parity.BaselineTable{
 		tableWith(t, "hashed", layoutOf(t, nil, 3), 0, builtin("text")),
 		tableWith(t, "keyless", layoutOf(t, nil, 0), 0),

@@ -16,18 +16,20 @@ import (
 // manifest is what a baseline says in words. Its fields are a part of the
 // format: another field, or another meaning of one, takes another Version.
 type manifest struct {
-	ToolVersion  string           `json:"tool_version"`
-	StartedAt    time.Time        `json:"started_at"`
-	FinishedAt   time.Time        `json:"finished_at"`
-	HashMode     string           `json:"hash_mode"`
-	Seed         string           `json:"seed"` // 16 hexadecimal digits
-	Selected     []string         `json:"selected,omitempty"`
-	Excluded     []string         `json:"excluded,omitempty"`
-	LargeObjects bool             `json:"large_objects,omitempty"`
-	Skipped      []string         `json:"skipped,omitempty"`
-	Server       manifestServer   `json:"server"`
-	Snapshot     manifestSnapshot `json:"snapshot"`
-	Tables       []manifestTable  `json:"tables"`
+	ToolVersion  string             `json:"tool_version"`
+	StartedAt    time.Time          `json:"started_at"`
+	FinishedAt   time.Time          `json:"finished_at"`
+	HashMode     string             `json:"hash_mode"`
+	Seed         string             `json:"seed"` // 16 hexadecimal digits
+	Selected     []string           `json:"selected,omitempty"`
+	Excluded     []string           `json:"excluded,omitempty"`
+	LargeObjects bool               `json:"large_objects,omitempty"`
+	Skipped      []string           `json:"skipped,omitempty"`
+	Server       manifestServer     `json:"server"`
+	Snapshot     manifestSnapshot   `json:"snapshot"`
+	Tables       []manifestTable    `json:"tables"`
+	Schema       []manifestObject   `json:"schema,omitempty"`
+	Sequences    []manifestSequence `json:"sequences,omitempty"`
 }
 
 type manifestServer struct {
@@ -47,6 +49,37 @@ type manifestServer struct {
 type manifestProperty struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+}
+
+// manifestObject is a definition beside those of the tables' columns and keys.
+type manifestObject struct {
+	TableSchema string             `json:"table_schema,omitempty"`
+	Table       string             `json:"table,omitempty"`
+	Kind        string             `json:"kind"`
+	Name        string             `json:"name,omitempty"`
+	Properties  []manifestProperty `json:"properties,omitempty"`
+}
+
+type manifestSequence struct {
+	Schema     string        `json:"schema"`
+	Name       string        `json:"name"`
+	Type       string        `json:"type"`
+	Start      int64         `json:"start"`
+	Min        int64         `json:"min"`
+	Max        int64         `json:"max"`
+	Increment  int64         `json:"increment"`
+	Cache      int64         `json:"cache"`
+	Cycle      bool          `json:"cycle,omitempty"`
+	Last       *int64        `json:"last"` // the last value handed out; null: none was
+	Next       *int64        `json:"next"` // what comes first, where none was handed out
+	Unreadable bool          `json:"unreadable,omitempty"`
+	Feeds      []manifestFed `json:"feeds,omitempty"`
+}
+
+type manifestFed struct {
+	Schema string `json:"schema"`
+	Table  string `json:"table"`
+	Column string `json:"column"`
 }
 
 type manifestSnapshot struct {
@@ -140,7 +173,35 @@ func newManifest(b *parity.Baseline) *manifest {
 	for i := range b.Contents {
 		m.Tables = append(m.Tables, newManifestTable(&b.Contents[i]))
 	}
+	for i := range b.Schema {
+		o := &b.Schema[i]
+		m.Schema = append(m.Schema, manifestObject{o.Table.Schema, o.Table.Name, o.Kind, o.Name, properties(o.Properties)})
+	}
+	for i := range b.Sequences {
+		m.Sequences = append(m.Sequences, newManifestSequence(&b.Sequences[i]))
+	}
 	return m
+}
+
+func newManifestSequence(s *relation.Sequence) manifestSequence {
+	m := manifestSequence{
+		s.Name.Schema, s.Name.Name, s.Type, s.Start, s.Min, s.Max, s.Increment, s.Cache, s.Cycle, s.Last, s.Next, s.Unreadable, nil,
+	}
+	for _, f := range s.Feeds {
+		m.Feeds = append(m.Feeds, manifestFed{f.Table.Schema, f.Table.Name, f.Column})
+	}
+	return m
+}
+
+func (m *manifestSequence) sequence() relation.Sequence {
+	s := relation.Sequence{
+		Name: relation.Name{Schema: m.Schema, Name: m.Name}, Type: m.Type, Start: m.Start, Min: m.Min, Max: m.Max, Increment: m.Increment,
+		Cache: m.Cache, Cycle: m.Cycle, Last: m.Last, Next: m.Next, Unreadable: m.Unreadable,
+	}
+	for _, f := range m.Feeds {
+		s.Feeds = append(s.Feeds, relation.Fed{Table: relation.Name{Schema: f.Schema, Name: f.Table}, Column: f.Column})
+	}
+	return s
 }
 
 func properties(list []relation.Property) []manifestProperty {
@@ -229,6 +290,17 @@ func (m *manifest) baseline() (*parity.Baseline, error) {
 			return nil, fmt.Errorf("table %s: %w", relation.Name{Schema: m.Tables[i].Schema, Name: m.Tables[i].Name}, err)
 		}
 		b.Contents = append(b.Contents, *t)
+	}
+	for i := range m.Schema {
+		o := &m.Schema[i]
+		object := relation.Object{Table: relation.Name{Schema: o.TableSchema, Name: o.Table}, Kind: o.Kind, Name: o.Name}
+		for _, p := range o.Properties {
+			object.Properties = append(object.Properties, relation.Property(p))
+		}
+		b.Schema = append(b.Schema, object)
+	}
+	for i := range m.Sequences {
+		b.Sequences = append(b.Sequences, m.Sequences[i].sequence())
 	}
 	return b, nil
 }

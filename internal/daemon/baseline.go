@@ -49,12 +49,10 @@ func Capture(ctx context.Context, o Options, like *Baseline, toolVersion string)
 	if err != nil {
 		return nil, err
 	}
-	b, err := parity.Capture(ctx, db.config(o, selected, seed), like)
-	if err != nil {
+	b := &Baseline{ToolVersion: toolVersion, HashMode: rowhash.Mode, Seed: seed, Tables: patternTexts(o.Tables), Exclude: patternTexts(o.Exclude)}
+	if err := parity.Capture(ctx, db.config(o, selected, seed), b, like); err != nil {
 		return nil, err
 	}
-	b.ToolVersion, b.HashMode, b.Seed = toolVersion, rowhash.Mode, seed
-	b.Tables, b.Exclude = patternTexts(o.Tables), patternTexts(o.Exclude)
 	return b, nil
 }
 

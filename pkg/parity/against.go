@@ -47,6 +47,7 @@ func newAgainst(baselines [2]*Baseline, config Config) *against {
 	config.SeedFingerprint = baselines[relation.Source].SeedFingerprint
 	r := &against{runner: newRunner(config), baseline: baselines}
 	r.startedAt = baselines[relation.Source].StartedAt
+	r.result.NotChecked = []string{"orphans (rows that refer to no row)", "sequences", "definitions other than tables, columns with their types, and keys"}
 	for side, b := range baselines {
 		if b == nil {
 			continue

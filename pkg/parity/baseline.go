@@ -34,6 +34,11 @@ type Baseline struct {
 	// of what is kept.
 	Seal     string
 	Contents []BaselineTable // by name
+	// Schema are the definitions of the tables and what belongs to them, and of
+	// all else if all tables were selected. Sequences are in the state of some
+	// moment after the snapshot; there are none from a standby.
+	Schema    []relation.Object
+	Sequences []relation.Sequence
 }
 
 // BaselineTable is a table of a baseline.

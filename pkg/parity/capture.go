@@ -15,10 +15,10 @@ import (
 	"github.com/verifierd/verifierd/pkg/relation"
 )
 
-// Capture reads the tables of the source and returns what is kept of them. Of
-// the configuration it takes Tables, by the source's names, Open, Workers,
-// LeafRows, LargeObjects, SeedFingerprint, Skipped and Observer. The caller
-// fills in what only it knows: ToolVersion, HashMode, Seed and the patterns.
+// Capture reads the tables of the source and puts what is kept of them into b,
+// in which the caller has put what only it knows: ToolVersion, HashMode, Seed and
+// the patterns. Of the configuration it takes Tables, by the source's names,
+// Open, Workers, LeafRows, LargeObjects, SeedFingerprint, Skipped and Observer.
 //
 // Leaves are those of like, if it is not nil, for tables that it holds in the
 // same form: two baselines with the same seed and leaves can be compared leaf by
@@ -26,20 +26,17 @@ import (
 //
 // A baseline is whole, or there is none: whatever keeps a table from being read
 // is an error.
-func Capture(ctx context.Context, config Config, like *Baseline) (*Baseline, error) {
+func Capture(ctx context.Context, config Config, b, like *Baseline) error {
 	config.Open[relation.Target] = nil
 	r := newRunner(config)
 	r.startedAt = r.startedAt.UTC().Truncate(time.Microsecond)
-	b := &Baseline{StartedAt: r.startedAt, SeedFingerprint: config.SeedFingerprint, Skipped: config.Skipped}
+	b.StartedAt, b.SeedFingerprint, b.Skipped = r.startedAt, config.SeedFingerprint, config.Skipped
 	err := r.capture(ctx, b, like)
 	if err != nil && ctx.Err() != nil {
 		err = errors.New(describeTrouble(ctx, ctx.Err()))
 	}
-	if err != nil {
-		return nil, err
-	}
 	b.FinishedAt = time.Now().UTC()
-	return b, nil
+	return err
 }
 
 func (r *runner) capture(ctx context.Context, b *Baseline, like *Baseline) error {
@@ -64,6 +61,9 @@ func (r *runner) capture(ctx context.Context, b *Baseline, like *Baseline) error
 	if err != nil {
 		return err
 	}
+	if err := r.captureDefinitions(ctx, reader, b); err != nil {
+		return err
+	}
 	r.startCapture(captures)
 	b.Contents = make([]BaselineTable, len(captures))
 	g, reads := errgroup.WithContext(ctx)
@@ -86,6 +86,27 @@ func (r *runner) capture(ctx context.Context, b *Baseline, like *Baseline) error
 	}
 	slices.SortFunc(b.Contents, func(a, b BaselineTable) int { return a.Name().Compare(b.Name()) })
 	return ctx.Err()
+}
+
+// captureDefinitions reads what there is beside rows. If all tables were
+// selected, that is also what belongs to none.
+func (r *runner) captureDefinitions(ctx context.Context, reader Reader, b *Baseline) error {
+	scope := relation.SchemaScope{Tables: r.names()[relation.Source], Whole: len(b.Tables) == 0}
+	for _, text := range b.Exclude {
+		p, err := relation.ParsePattern(text)
+		if err != nil {
+			return err
+		}
+		scope.Exclude = append(scope.Exclude, p)
+	}
+	var err error
+	if b.Schema, err = reader.Schema(ctx, scope); err != nil {
+		return fmt.Errorf("read definitions: %w", err)
+	}
+	if b.Sequences, err = reader.Sequences(ctx, scope); err != nil {
+		return fmt.Errorf("read sequences: %w", err)
+	}
+	return nil
 }
 
 // resolveAll looks all tables up and plans their forms.
