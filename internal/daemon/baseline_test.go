@@ -232,6 +232,9 @@ func TestBaselineFindsEachChange(t *testing.T) {
 			pgtest.Exec(t, dsn, c.change)
 			p := against(t, b, dsn)
 			wantPass(t, p, parity.Diverged, "public."+c.table+": ")
+			if c.reason == "" && !p.Complete {
+				t.Errorf("not complete: %s", p.Reason)
+			}
 			for i := range p.Tables {
 				if table := &p.Tables[i]; (table.Verdict == parity.Match) == (table.Name.Name == c.table) {
 					t.Errorf("%s: %s: %s", table.Name, table.Verdict, table.Reason)
