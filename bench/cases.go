@@ -10,6 +10,7 @@ import (
 // What a case is divided by.
 const (
 	againstFloor = "floor"
+	againstSide  = "floor of one side"
 	againstMatch = "matching pass"
 )
 
@@ -19,6 +20,7 @@ type testCase struct {
 	section        string
 	source, target string // databases
 	sql            string // run by psql on both sides; empty: verify
+	capture        bool   // a baseline of the source
 	args           []string
 	workers        int // a side
 	reference      string
@@ -51,6 +53,8 @@ func allCases(n int64) []testCase {
 		{name: "verify, text key", target: "text"},
 		{name: "verify --read gentle, narrow", target: "narrow", args: gentle},
 		{name: "verify --read gentle, wide", target: "wide", args: gentle},
+		{name: "baseline capture, narrow", target: "narrow", capture: true, goal: 1},
+		{name: "baseline capture, wide", target: "wide", capture: true, goal: 1},
 		{name: "md5 in the database, narrow", target: "narrow", sql: md5("t", "id / 10000"), slow: true},
 		{name: "md5 in the database, wide", target: "wide", sql: md5("w", "id / 10000"), slow: true},
 		{name: "verify, 3 rows of 100 MB", target: "big", largest: bigRow, slow: true},
@@ -81,7 +85,9 @@ func (c *testCase) complete(n int64) {
 	if c.section == "" {
 		c.section = mainSection
 	}
-	c.reference = againstFloor
+	if c.reference = againstFloor; c.capture {
+		c.reference = againstSide
+	}
 	if c.workers == 0 {
 		c.workers = snapshot.DefaultWorkers()
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -98,7 +99,8 @@ func (b *bencher) atWork(f func() (sample, error)) (sample, error) {
 }
 
 func (b *bencher) runReference(ctx context.Context, c *testCase) (sample, error) {
-	if c.reference == againstFloor {
+	switch c.reference {
+	case againstFloor, againstSide:
 		return b.runFloor(ctx, c)
 	}
 	match := *c
@@ -114,6 +116,9 @@ func (b *bencher) runCase(ctx context.Context, c *testCase) (sample, error) {
 	if c.sql != "" {
 		return b.runSQL(ctx, c, c.sql)
 	}
+	if c.capture {
+		return b.runCapture(ctx, c)
+	}
 	return b.runVerify(ctx, c)
 }
 
@@ -121,8 +126,8 @@ func (b *bencher) runFloor(ctx context.Context, c *testCase) (sample, error) {
 	return b.runSQL(ctx, c, `COPY `+datasetOf(c.source).table+` TO STDOUT (FORMAT binary)`)
 }
 
-// runSQL runs a statement through psql on both sides at once, and throws away
-// what it says.
+// runSQL runs a statement through psql on both sides at once, or on the source
+// alone to compare a capture with, and throws away what it says.
 func (b *bencher) runSQL(ctx context.Context, c *testCase, sql string) (sample, error) {
 	var parts [2]sample
 	databases := [2]string{c.source, c.target}
@@ -133,6 +138,9 @@ func (b *bencher) runSQL(ctx context.Context, c *testCase, sql string) (sample, 
 	defer null.Close()
 	started := time.Now()
 	err = eachSide(func(side int) error {
+		if side == target && c.capture {
+			return nil
+		}
 		var stderr bytes.Buffer
 		cmd := exec.CommandContext(ctx, b.tools.psql, "--no-psqlrc", "--quiet", "--no-align", "--tuples-only",
 			"--set=ON_ERROR_STOP=1", "--command", sql, b.pair.server[side].DSN(databases[side]))
@@ -153,25 +161,65 @@ func (b *bencher) runVerify(ctx context.Context, c *testCase) (sample, error) {
 		"verify", "--output", "json", "--table", "public." + datasetOf(c.source).table,
 		"--source", b.pair.server[source].DSN(c.source), "--target", b.pair.server[target].DSN(c.target),
 	}, c.args...)
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, b.tools.verifierd, args...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	started := time.Now()
-	if err := cmd.Start(); err != nil {
-		return sample{}, err
-	}
-	watched := watchPeak(cmd.Process.Pid)
-	err := cmd.Wait()
-	s := sample{wall: time.Since(started), peak: watched(cmd.ProcessState)}
-	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	s, code, stdout, stderr, err := b.runVerifierd(ctx, args)
+	if err != nil {
 		return s, err
 	}
-	if err := c.check(cmd.ProcessState.ExitCode(), stdout.Bytes()); err != nil {
-		return s, fmt.Errorf("verifierd: %w\n%s", err, lastLines(stderr.String(), 5))
+	if err := c.check(code, stdout); err != nil {
+		return s, fmt.Errorf("verifierd: %w\n%s", err, lastLines(stderr, 5))
 	}
 	return s, nil
+}
+
+// runCapture captures a baseline of the source, and checks how many rows are in
+// it.
+func (b *bencher) runCapture(ctx context.Context, c *testCase) (sample, error) {
+	dir, err := os.MkdirTemp("", "bench-*")
+	if err != nil {
+		return sample{}, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "baseline")
+	s, code, _, stderr, err := b.runVerifierd(ctx, append([]string{
+		"baseline", "capture", "--out", file, "--table", "public." + datasetOf(c.source).table, "--dsn", b.pair.server[source].DSN(c.source),
+	}, c.args...))
+	if err != nil {
+		return s, err
+	}
+	if code != 0 {
+		return s, fmt.Errorf("verifierd: exit code %d\n%s", code, lastLines(stderr, 5))
+	}
+	_, code, shown, _, err := b.runVerifierd(ctx, []string{"baseline", "show", "--output", "json", file})
+	if err != nil {
+		return s, err
+	}
+	var doc struct{ Rows int64 }
+	if err := json.Unmarshal(shown, &doc); err != nil {
+		return s, fmt.Errorf("show the baseline: exit code %d: %w", code, err)
+	}
+	if doc.Rows != c.rows[source] {
+		return s, fmt.Errorf("verifierd: %d rows captured, want %d", doc.Rows, c.rows[source])
+	}
+	return s, nil
+}
+
+func (b *bencher) runVerifierd(ctx context.Context, args []string) (s sample, code int, stdout []byte, stderr string, err error) {
+	var out, trouble bytes.Buffer
+	cmd := exec.CommandContext(ctx, b.tools.verifierd, args...)
+	cmd.Stdout, cmd.Stderr = &out, &trouble
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		return s, 0, nil, "", err
+	}
+	watched := watchPeak(cmd.Process.Pid)
+	err = cmd.Wait()
+	s = sample{wall: time.Since(started), peak: watched(cmd.ProcessState)}
+	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = nil
+	}
+	return s, cmd.ProcessState.ExitCode(), out.Bytes(), trouble.String(), err
 }
 
 func lastLines(s string, n int) string {
