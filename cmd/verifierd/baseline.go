@@ -31,6 +31,7 @@ Examples:
    verifierd baseline capture --dsn service=shop --out before.baseline
    verifierd baseline capture --dsn … --out before.baseline --key shop.key
    verifierd baseline capture --dsn … --out after.baseline --like before.baseline
+   verifierd baseline capture --config verifierd.yaml --migration orders --out before.baseline
 
 Exit codes: 0 when the file was written, else 2.`
 
@@ -65,6 +66,11 @@ func (p *program) baselineCommand() *cli.Command {
 				Action: p.do(p.baselineCapture),
 				Flags: append([]cli.Flag{
 					dsnFlag("`DSN` of the database"),
+					&cli.StringFlag{
+						Name: "config", Category: whatToCompare, TakesFile: true,
+						Usage: "`FILE` that describes migrations: tables and policies for columns are those of a migration's source; flags go before it",
+					},
+					&cli.StringFlag{Name: "migration", Category: whatToCompare, Usage: "`NAME` of the migration in that file, if it describes several"},
 					&cli.StringFlag{Name: "out", Category: whatToReport, TakesFile: true, Usage: "write the baseline to `FILE`"},
 					&cli.BoolFlag{Name: "force", Category: whatToReport, DisableDefaultText: true, Usage: "replace the file if it exists"},
 					&cli.StringFlag{Name: "key", Category: whatToReport, TakesFile: true, Usage: "sign with the private key in `FILE`"},
@@ -220,9 +226,28 @@ func (p *program) baselineCapture(c *cli.Context) (int, error) {
 
 func (p *program) capture(c *cli.Context) (int, error) {
 	o, warnings, problems := readingOptions(c, relation.Source)
-	if !c.IsSet("dsn") {
+	file, err := loadSettings(c)
+	if err != nil {
+		return exitTrouble, err
+	}
+	if dsn := file.DSN[relation.Source]; dsn != "" && !c.IsSet("dsn") {
+		o.DSN[relation.Source] = dsn
+		warning, err := daemon.CheckDSN(dsn)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", file.DSNAt[relation.Source], err))
+		}
+		if warning != "" {
+			warnings = append(warnings, warning)
+		}
+	} else if !c.IsSet("dsn") {
 		problems = append(problems, errNoDSN)
 	}
+	if len(problems) == 0 {
+		o.Map = make(map[relation.Name]relation.Name)
+		file.selectWith(&o)
+		o = o.OfSource()
+	}
+	warnings = append(warnings, file.warnings...)
 	out, force := c.String("out"), c.Bool("force")
 	if out == "" {
 		problems = append(problems, errors.New("--out: missing: say which file to write"))
@@ -258,11 +283,11 @@ func (p *program) capture(c *cli.Context) (int, error) {
 	if err != nil {
 		return exitTrouble, err
 	}
-	file, err := encode(b, signer)
+	data, err := encode(b, signer)
 	if err != nil {
 		return exitTrouble, err
 	}
-	if err := baseline.Write(out, file, force); err != nil {
+	if err := baseline.Write(out, data, force); err != nil {
 		return exitTrouble, err
 	}
 	f, err := baseline.Read(out)

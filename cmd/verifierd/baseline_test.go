@@ -105,6 +105,31 @@ func TestBaseline(t *testing.T) {
 		pgtest.Exec(t, target, `INSERT INTO "Odd=Name" VALUES (3)`)
 		command(t, "baseline", "verify", "--dsn", target, before).want(t, 0)
 	})
+	t.Run("configured", func(t *testing.T) {
+		config := at("verifierd.yaml")
+		text := `migrations:
+  shop:
+    source: {dsn: "` + source + `"}
+    target: {dsn: "` + target + `"}
+    groups: {core: {tables: [public.orders]}}
+    columns:
+      public.orders:
+        map: {note: remark}
+        value: [total]
+        where: {source: "id <= 100", target: "id <= 100 AND true"}
+`
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := command(t, "baseline", "capture", "--config", config, "--out", at("configured"))
+		if r.want(t, 0); !strings.Contains(r.stdout, "100 rows in 1 table") || !strings.Contains(r.stdout, "only rows of the source where id <= 100") {
+			t.Errorf("%s", r.stdout)
+		}
+		r = command(t, "baseline", "verify", "--dsn", target, at("configured"))
+		if r.want(t, 0); !strings.Contains(r.stdout, "but for what the policy leaves out") || strings.Contains(r.stdout, "drifts") {
+			t.Errorf("%s", r.stdout)
+		}
+	})
 	t.Run("trouble", func(t *testing.T) {
 		whole, err := os.ReadFile(before)
 		if err != nil {
@@ -140,6 +165,7 @@ func TestBaseline(t *testing.T) {
 			{[]string{"show", "--note", at("unsigned")}, "not signed"},
 			{[]string{"capture", "--dsn", source}, "--out: missing"},
 			{[]string{"capture", "--out", at("x")}, "--dsn: missing"},
+			{[]string{"capture", "--out", at("x"), "--migration", "m"}, "needs --config"},
 			{[]string{"capture", "--dsn", source, "--out", at("none/x")}, "no such file"},
 			{[]string{"capture", "--dsn", source, "--out", at("x"), "--key", at("shop-dba.pub")}, "no private key"},
 			{[]string{"capture", "--dsn", source, "--out", at("x"), "--like", at("altered")}, "altered"},

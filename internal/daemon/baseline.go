@@ -50,10 +50,34 @@ func Capture(ctx context.Context, o Options, like *Baseline, toolVersion string)
 		return nil, err
 	}
 	b := &Baseline{ToolVersion: toolVersion, HashMode: rowhash.Mode, Seed: seed, Tables: patternTexts(o.Tables), Exclude: patternTexts(o.Exclude)}
+	for _, g := range o.Groups { // what a group excludes, another may select
+		b.Tables = append(b.Tables, patternTexts(g.Tables)...)
+	}
 	if err := parity.Capture(ctx, db.config(o, selected, seed), b, like); err != nil {
 		return nil, err
 	}
 	return b, nil
+}
+
+// OfSource returns the options for the source alone: policies apply as they do
+// there, and names on the target do not matter.
+func (o Options) OfSource() Options {
+	o.Map, o.MapOthers = nil, false
+	policies := make(map[relation.Name]Policy, len(o.Policies))
+	for name, p := range o.Policies {
+		p.Columns = nil
+		p.Where[relation.Target] = p.Where[relation.Source]
+		cast := make(map[string][2]string)
+		for column, c := range p.Cast {
+			if c[relation.Source] != "" {
+				cast[column] = [2]string{c[relation.Source], c[relation.Source]}
+			}
+		}
+		p.Cast = cast
+		policies[name] = p
+	}
+	o.Policies = policies
+	return o
 }
 
 func patternTexts(patterns []relation.Pattern) []string {
