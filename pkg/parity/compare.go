@@ -37,6 +37,8 @@ type comparison struct {
 	// suspects is how many rows differ at least, by the leaves alone.
 	suspects int64
 	schema   []SchemaDifference
+	ignore   []relation.ObjectPattern
+	corrupt  []Corruption // what physical checks found
 	// incomplete says what was not established, and why.
 	incomplete []string
 	// unsettled says why rows could be neither confirmed nor cleared; empty:
@@ -323,7 +325,7 @@ func (c *comparison) conclude(started time.Time) Table {
 	}
 	var broken []string
 	for i := range c.schema {
-		if c.schema[i].Severity == Breaks {
+		if c.schema[i].Severity == Breaks && c.breaks == Fail {
 			broken = append(broken, c.schema[i].Object+" "+schemaVerb(c.schema[i].Kind)+c.targetName(&c.schema[i]))
 		}
 	}

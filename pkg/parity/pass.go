@@ -68,10 +68,15 @@ type Pass struct {
 	Server     [2]SideInfo
 	Tables     []Table
 	Schema     []SchemaDifference
-	Warnings   []string // what was found that the verdict does not count, but somebody should look at
-	Notes      []string // what a reader should know beside the verdict
-	Skipped    []string // tables left out, each with the reason
-	NotChecked []string // names of the kinds of objects that this pass says nothing about
+	Sequences  []Sequence
+	Corruption []Corruption
+	// Definitions is how many definitions of the source were compared, beyond
+	// those that reading rows needs.
+	Definitions int
+	Warnings    []string // what was found that the verdict does not count, but somebody should look at
+	Notes       []string // what a reader should know beside the verdict
+	Skipped     []string // tables left out, each with the reason
+	NotChecked  []string // names of the kinds of objects that this pass says nothing about
 }
 
 // SideInfo identifies one side at the moment of its snapshot.

@@ -130,7 +130,7 @@ func (p *planner) openAll(ctx context.Context) error {
 }
 
 func (p *planner) addTable(ctx context.Context, names Tables) error {
-	c := &comparison{pass: &p.pass, policy: names.Policy, at: p.at}
+	c := &comparison{pass: &p.pass, policy: names.Policy, targetOnly: names.TargetOnly, at: p.at}
 	c.result.Name, c.result.TargetName = names.Source, names.Target
 	t := PlannedTable{Name: names.Source, TargetName: names.Target, Side: [2]PlannedSide{{Rows: -1}, {Rows: -1}}}
 	readable := c.resolve(ctx)

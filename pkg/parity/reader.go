@@ -85,6 +85,16 @@ type Reader interface {
 	// now, not at the snapshot. On a standby it has none.
 	Sequences(ctx context.Context, scope relation.SchemaScope) ([]relation.Sequence, error)
 
+	// Furthest returns the largest number in a column, or the least; nil: there
+	// is none.
+	Furthest(ctx context.Context, table relation.Name, column string, least bool) (*int64, error)
+
+	// Physical looks for damage in the table's files and indexes.
+	Physical(ctx context.Context, t *relation.Table) (relation.Physical, error)
+
+	// InvalidIndexes lists the named tables' indexes that are not valid.
+	InvalidIndexes(ctx context.Context, names []relation.Name) ([]relation.InvalidIndex, error)
+
 	Close()
 }
 

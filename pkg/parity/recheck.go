@@ -216,8 +216,12 @@ func (c *comparison) reopen(ctx context.Context, fresh *pair, side relation.Side
 // snapshots and nothing can be under way. It is a reason not to wait, never one
 // to accuse.
 func (c *comparison) quiet(fresh *pair, replication [2]relation.Replication) bool {
+	return quietSince(c.moment, fresh, replication)
+}
+
+func quietSince(moment [2]relation.Moment, fresh *pair, replication [2]relation.Replication) bool {
 	for _, side := range relation.Sides {
-		was, now := c.moment[side], fresh.reader[side].Moment()
+		was, now := moment[side], fresh.reader[side].Moment()
 		if fresh.reader[side].Server().Standby || was.Writing || now.Writing || was.Visible == "" || was.Visible != now.Visible {
 			return false
 		}

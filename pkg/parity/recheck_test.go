@@ -124,6 +124,18 @@ func (r *fakeReader) Sequences(context.Context, relation.SchemaScope) ([]relatio
 	return nil, nil
 }
 
+func (r *fakeReader) Furthest(context.Context, relation.Name, string, bool) (*int64, error) {
+	return nil, errors.New("not asked for")
+}
+
+func (r *fakeReader) Physical(context.Context, *relation.Table) (relation.Physical, error) {
+	return relation.Physical{}, errors.New("not asked for")
+}
+
+func (r *fakeReader) InvalidIndexes(context.Context, []relation.Name) ([]relation.InvalidIndex, error) {
+	return nil, nil
+}
+
 func (r *fakeReader) Locks() relation.LockBudget { return relation.LockBudget{} }
 
 func (r *fakeReader) Rate(context.Context, *relation.Table, *relation.Form, time.Duration) (relation.Rate, error) {

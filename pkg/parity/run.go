@@ -62,6 +62,19 @@ type Config struct {
 	SkipChecks []Check
 	// Effects says what the checks' findings do to the verdict.
 	Effects Effects
+	// Whole says that the tables are all that there are: definitions and
+	// sequences that belong to no table are compared, too, but for what
+	// Exclude matches.
+	Whole   bool
+	Exclude []relation.Pattern
+	// Comments compares what COMMENT ON says, too.
+	Comments bool
+	// IgnoreSchema are differences in definition that are not reported.
+	IgnoreSchema []relation.ObjectPattern
+	// Physical looks for damage in tables and indexes with amcheck.
+	Physical bool
+	// SchemaOnly compares definitions alone, and reads no row.
+	SchemaOnly bool
 	// LeafRows is how many rows a leaf aims at. Default: 4096.
 	LeafRows int64
 	// MemoryRows is how many rows of differing leaves, of both sides together,
@@ -99,6 +112,10 @@ type pass struct {
 	sketching *semaphore.Weighted
 	// subscriptions are those of the target at the pass's snapshot.
 	subscriptions []relation.Subscription
+	// physical says that tables are checked for damage.
+	physical bool
+	// breaks is what definitions that break do to a table's verdict.
+	breaks Effect
 	// startedAt is what now() means in policies: on both sides, in all readings.
 	startedAt time.Time
 }
@@ -149,6 +166,7 @@ func newRunner(config Config) *runner {
 		},
 	}
 	r.config.Effects = config.Effects.withDefaults()
+	r.breaks, r.physical = r.config.Effects.SchemaBreaks, config.Physical
 	r.startedAt = r.result.StartedAt
 	if r.observer == nil {
 		r.observer = NoObserver{}
@@ -166,6 +184,9 @@ type runner struct {
 	result  Pass
 	trouble []string // what kept the pass as a whole from being complete
 	findings
+	definitions definitions
+	sequences   sequences
+	invalid     [2][]relation.InvalidIndex
 }
 
 // notCompared begins the reason of a table that the pass did not get to.
@@ -204,11 +225,23 @@ func (r *runner) compare(ctx context.Context) error {
 	if err := r.inspect(ctx, &all); err != nil {
 		return err
 	}
+	if err := r.readInvalidIndexes(ctx, &all); err != nil {
+		return err
+	}
+	r.readSequences(ctx, &all)
+	r.readSchema(ctx, &all)
+	if r.config.SchemaOnly {
+		r.compareForms(ctx, &all)
+		r.judgeSchema(ctx)
+		return ctx.Err()
+	}
 	r.start(&all)
 	if r.config.PerTable {
 		all.close() // it has been looked at; each table has its own
 	}
 	r.compareAll(ctx, &all)
+	r.judgeSequences(ctx)
+	r.judgeSchema(ctx)
 	return ctx.Err()
 }
 
@@ -295,13 +328,18 @@ func (r *runner) start(all *pair) {
 func (r *runner) compareAll(ctx context.Context, all *pair) {
 	r.result.Tables = make([]Table, len(r.config.Tables))
 	schema := make([][]SchemaDifference, len(r.config.Tables))
+	compared := make([]*comparison, len(r.config.Tables))
 	reading := make(limiter, r.workers+1)
 	var wg sync.WaitGroup
 	for i, names := range r.config.Tables {
-		c := &comparison{pass: &r.pass, policy: names.Policy, targetOnly: names.TargetOnly, reported: lowest[Divergence]{limit: r.maxRows}}
+		c := &comparison{
+			pass: &r.pass, policy: names.Policy, targetOnly: names.TargetOnly, ignore: r.config.IgnoreSchema, reported: lowest[Divergence]{limit: r.maxRows},
+		}
 		c.result.Name, c.result.TargetName = names.Source, names.Target
 		started := time.Now()
+		compared[i] = c
 		finish := func() {
+			c.ignoreSchema()
 			r.result.Tables[i] = c.conclude(started)
 			schema[i] = c.schema
 			for j := range c.schema {
@@ -321,8 +359,10 @@ func (r *runner) compareAll(ctx context.Context, all *pair) {
 		})
 	}
 	wg.Wait()
-	for _, s := range schema {
+	for i, s := range schema {
 		r.result.Schema = append(r.result.Schema, s...)
+		r.formed(compared[i])
+		r.result.Corruption = append(r.result.Corruption, compared[i].corrupt...)
 	}
 }
 
@@ -345,6 +385,7 @@ func (r *runner) compareOne(ctx context.Context, c *comparison, all *pair, relea
 		c.moment[side] = c.at.reader[side].Moment()
 	}
 	c.scan(ctx)
+	c.checkPhysically(ctx)
 	if r.config.PerTable {
 		c.at.close()
 	}
@@ -383,10 +424,11 @@ func (r *runner) conclude() *Pass {
 	if len(filteredOut) > 0 {
 		p.Notes = append(slices.Clone(p.Notes), fmt.Sprintf("no row fulfils the condition in the policy of %s: is it right?", summarise(filteredOut)))
 	}
-	for i := range p.Schema {
-		if d := &p.Schema[i]; d.Severity == Drifts {
-			r.found(r.config.Effects.SchemaDrift, fmt.Sprintf("%s of %s %s", d.Object, d.Table, schemaVerb(d.Kind)))
-		}
+	r.countDefinitions()
+	r.noteInvalidIndexes()
+	for i := range p.Corruption {
+		d := &p.Corruption[i]
+		r.found(r.config.Effects.Corruption, fmt.Sprintf("%s of the %s is damaged", d.Object, d.Side))
 	}
 	p.Warnings = r.warnings
 	p.Complete = len(r.trouble) == 0 && len(r.incomplete) == 0 && !slices.ContainsFunc(p.Tables, func(t Table) bool { return !t.Complete })
@@ -412,6 +454,9 @@ func (r *runner) conclude() *Pass {
 
 func (r *runner) matchReason(rows int64, filteredOut []string) string {
 	p := &r.result
+	if r.config.SchemaOnly {
+		return fmt.Sprintf("no difference that breaks among the definitions of %s", countTables(len(r.config.Tables)))
+	}
 	suffix := underPolicy(slices.ContainsFunc(p.Tables, func(t Table) bool { return len(t.Unverified) > 0 }))
 	healed := slices.ContainsFunc(p.Tables, func(t Table) bool { return t.Divergences.Healed > 0 })
 	switch {

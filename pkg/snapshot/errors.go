@@ -95,7 +95,10 @@ const (
 	codeUntranslatable        = "22P05"
 	codeSerialization         = "40001"
 	codeOutOfMemory           = "53200"
+	codeUndefinedFunction     = "42883"
 	codeUndefinedObject       = "42704"
+	codeDataCorrupted         = "XX001"
+	codeIndexCorrupted        = "XX002"
 )
 
 // explain turns an error of the server or the network into words for people.

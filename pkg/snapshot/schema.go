@@ -213,7 +213,7 @@ ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`, func(r []string) {
 			populated = no(r[16])
 		}
 		identity := map[string]string{"n": "nothing", "f": "full", "i": "an index"}[r[14]]
-		if d.view {
+		if d.view || kind == relation.Foreign {
 			identity = ""
 		}
 		l.add(name, text, "", comment, "of", of, "bounds", r[9], "partitioned by", r[10], "definition", strings.TrimSuffix(strings.TrimSpace(r[15]), ";"),

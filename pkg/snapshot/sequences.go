@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/verifierd/verifierd/pkg/relation"
@@ -167,4 +168,38 @@ JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace G
 		}
 	})
 	return names, err
+}
+
+// Furthest returns the largest whole number in a column, or the least one if
+// least; nil: the column holds none, or no numbers. An index that begins with
+// the column finds it at once, else the table is read.
+func (s *Snapshot) Furthest(ctx context.Context, table relation.Name, column string, least bool) (*int64, error) {
+	function := "max"
+	if least {
+		function = "min"
+	}
+	value := function + "(" + relation.QuoteIdent(column) + ")"
+	var rows [][]*string
+	err := s.withAny(ctx, func(ctx context.Context, reader *session) error {
+		err := reader.aside(ctx, func() (err error) {
+			rows, err = reader.query(ctx, "SELECT pg_typeof("+value+"), "+value+"::text FROM "+table.SQL())
+			return err
+		})
+		if hasCode(err, codeUndefinedFunction) {
+			return nil // its type has no order, so it holds no numbers
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the %s of column %s of %s: %w", function, relation.QuoteIdent(column), table, err)
+	}
+	if len(rows) == 0 || rows[0][1] == nil || !slices.Contains([]string{"smallint", "integer", "bigint", "numeric"}, *rows[0][0]) {
+		return nil, nil
+	}
+	whole, _, _ := strings.Cut(*rows[0][1], ".")
+	n, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return nil, nil //nolint:nilerr // not a number, or beyond what a sequence reaches
+	}
+	return &n, nil
 }
