@@ -75,12 +75,14 @@ them by hash, and names the rows that differ. It writes to neither.
 
    verifierd demo     shows it on two servers of its own
    verifierd verify   compares your databases
+   verifierd schema   compares their definitions alone
    verifierd baseline keeps what is in one, to compare with later
 
 ` + exitCodesText,
 		UsageText: "verifierd COMMAND [flags]",
 		Commands: []*cli.Command{
-			p.command(p.verifyCommand()), p.command(p.baselineCommand()), p.command(p.demoCommand()), p.command(p.configCommand()),
+			p.command(p.verifyCommand()), p.command(p.schemaCommand()), p.command(p.baselineCommand()), p.command(p.demoCommand()),
+			p.command(p.configCommand()),
 			p.command(p.completionCommand()), p.command(p.manCommand()), p.command(p.helpCommand()),
 		},
 		Flags: []cli.Flag{

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,6 +92,10 @@ func (p *program) verifyCommand() *cli.Command {
 				Name: "skip-check", Category: whatToCompare,
 				Usage: "do not make `CHECK`: " + strings.Join(daemon.Checks(), ", ") + "; repeatable",
 			},
+			&cli.BoolFlag{
+				Name: "amcheck", Category: whatToCompare, DisableDefaultText: true,
+				Usage: "look for damage in tables and indexes, too, with the extension amcheck",
+			},
 			&cli.IntFlag{
 				Name: "workers", Category: howToRead, Value: daemon.DefaultWorkers(),
 				Usage: "read with `N` connections a side",
@@ -158,14 +163,20 @@ type verifyJob struct {
 }
 
 func (p *program) verify(c *cli.Context) (int, error) {
+	return p.compare(c, func(*verifyJob) {})
+}
+
+// compare does what the flags ask for, and adjust changes.
+func (p *program) compare(c *cli.Context, adjust func(*verifyJob)) (int, error) {
 	job, err := newVerifyJob(c)
 	if err != nil {
-		return exitTrouble, fmt.Errorf("verify: %w", err)
+		return exitTrouble, fmt.Errorf("%s: %w", c.Command.Name, err)
 	}
+	adjust(job)
 	defer limitMemory(job.options.Workers)()
 	out, err := openOutput(job.out, p.stdout)
 	if err != nil {
-		return exitTrouble, fmt.Errorf("verify: %w", err)
+		return exitTrouble, fmt.Errorf("%s: %w", c.Command.Name, err)
 	}
 	if job.plan {
 		return p.plan(c.Context, job, out)
@@ -243,13 +254,15 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 	}
 	job.warnings = file.warnings
 	o := &job.options
-	o.Workers = setting(c, "workers", c.Int("workers"), file.Verify.Workers)
+	o.Workers = setting(c, "workers", flagOr(c, "workers", c.Int, daemon.DefaultWorkers()), file.Verify.Workers)
 	o.Recheck = setting(c, "recheck", c.Duration("recheck"), file.Verify.Recheck)
 	o.StallTimeout = setting(c, "stall-timeout", c.Duration("stall-timeout"), file.Verify.StallTimeout)
 	o.MaxDivergences = c.Int("max-divergences")
 	o.IgnoreLargeObjects = setting(c, "ignore-large-objects", c.Bool("ignore-large-objects"), file.Verify.IgnoreLargeObjects)
 	o.SpillDir = c.String("temp-dir")
-	snapshot := setting(c, "snapshot", c.String("snapshot"), file.Verify.Snapshot)
+	o.Physical = setting(c, "amcheck", c.Bool("amcheck"), file.Verify.Amcheck)
+	o.Comments = file.Schema.Comments
+	snapshot := setting(c, "snapshot", flagOr(c, "snapshot", c.String, "pass"), file.Verify.Snapshot)
 	o.PerTable = snapshot == "table"
 	if file.Verify.Timeout != nil {
 		o.Timeout = *file.Verify.Timeout
@@ -278,12 +291,12 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 	if len(problems) == 0 {
 		file.selectWith(o)
 	}
-	o.Read, err = daemon.ParseRead(setting(c, "read", c.String("read"), file.Verify.Read))
+	o.Read, err = daemon.ParseRead(setting(c, "read", flagOr(c, "read", c.String, daemon.ReadModes()[0]), file.Verify.Read))
 	check("read", err)
 	o.MaxRate, err = parseRate(c.String("max-rate"))
 	o.MaxRate = setting(c, "max-rate", o.MaxRate, file.maxRate)
 	check("max-rate", err)
-	o.Values, err = daemon.ParseValues(setting(c, "values", c.String("values"), file.Verify.Values))
+	o.Values, err = daemon.ParseValues(setting(c, "values", flagOr(c, "values", c.String, "keys"), file.Verify.Values))
 	check("values", err)
 	skip := c.StringSlice("skip-check")
 	if !c.IsSet("skip-check") {
@@ -292,6 +305,7 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 	o.SkipChecks, err = daemon.ParseChecks(skip)
 	check("skip-check", err)
 	o.Effects = file.effects()
+	o.IgnoreSchema = file.Schema.Ignore
 	check("snapshot", oneOf(snapshot, snapshotScopes...))
 	check("workers", within(o.Workers, 1, config.MaxWorkers))
 	check("max-divergences", within(o.MaxDivergences, 0, 1_000_000))
@@ -310,6 +324,15 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 		check("output", fmt.Errorf("a plan has no %s form: want %s or %s", job.format, report.Table, report.JSON))
 	}
 	return job, joinLines(problems)
+}
+
+// flagOr is what a flag says, or what stands in for it in a command that does
+// not have it.
+func flagOr[T any](c *cli.Context, name string, value func(string) T, other T) T {
+	if slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == name }) {
+		return value(name)
+	}
+	return other
 }
 
 // joinLines joins errors in one sentence.

@@ -52,7 +52,14 @@ type Migration struct {
 	// Policies are the tables' columns keys, by the source's names.
 	Policies map[relation.Name]Policy
 	Severity Severity
+	Schema   Schema
 	Verify   Verify
+}
+
+// Schema says how definitions are compared.
+type Schema struct {
+	Ignore   []relation.ObjectPattern // differences that are not reported
+	Comments bool                     // what COMMENT ON says is compared, too
 }
 
 // Severity says what each kind of finding does to the verdict: fail, warn or
@@ -84,6 +91,7 @@ type Verify struct {
 	Snapshot, Read, Values         *string
 	Workers                        *int
 	IgnoreLargeObjects             *bool
+	Amcheck                        *bool
 	SkipChecks                     []string
 }
 

@@ -61,6 +61,7 @@ func (d *document) migration(name string, v item) *Migration {
 		"map":      func(v item) { m.Map = d.tableMap(v) },
 		"columns":  func(v item) { m.Policies = d.policies(v) },
 		"severity": func(v item) { m.Severity = d.severity(v) },
+		"schema":   func(v item) { m.Schema = d.schema(v) },
 		"verify":   func(v item) { m.Verify = d.verify(v) },
 	}, unsupported{"references": "", "gate": "", "baselines": "", "playbook": ""})
 	for _, s := range relation.Sides {
@@ -312,9 +313,38 @@ func (d *document) verify(v item) Verify {
 
 		"ignore_large_objects": into(d, &o.IgnoreLargeObjects, boolean),
 
+		"amcheck":     into(d, &o.Amcheck, boolean),
 		"skip_checks": func(v item) { o.SkipChecks = d.checks(v) },
 	}, unsupported{"every": "", "max_age": "", "pause_while": ""})
 	return o
+}
+
+// schema reads how definitions are compared.
+func (d *document) schema(v item) Schema {
+	var s Schema
+	d.keys(v, fields{
+		"ignore": func(v item) {
+			d.list(v, func(v item) {
+				text, ok := d.text(v)
+				if !ok {
+					return
+				}
+				p, err := relation.ParseObjectPattern(text)
+				if err != nil {
+					d.wrong(v, "not a pattern for objects: want an object as reports name it, as in \"index *\", perhaps after a table and a colon, as in \"public.orders: column note\"")
+					return
+				}
+				s.Ignore = append(s.Ignore, p)
+			})
+		},
+		"comments": func(v item) {
+			var comments *bool
+			if into(d, &comments, boolean)(v); comments != nil {
+				s.Comments = *comments
+			}
+		},
+	}, nil)
+	return s
 }
 
 // checks reads which checks are not made.

@@ -97,7 +97,14 @@ func transcript(p *parity.Pass) string {
 		describeTable(&b, &p.Tables[i])
 	}
 	for _, d := range p.Schema {
-		fmt.Fprintf(&b, "schema: %s %s %s (%s)", d.Table, d.Object, d.Kind, d.Severity)
+		if strings.HasPrefix(d.Object, "extension ") && d.Severity == parity.Cosmetic {
+			continue // its version comes with the server's
+		}
+		table := ""
+		if d.Table.Name != "" {
+			table = d.Table.String() + " "
+		}
+		fmt.Fprintf(&b, "schema: %s%s %s (%s)", table, d.Object, d.Kind, d.Severity)
 		if d.Source != d.Table.String() || d.Target != "" { // the table itself
 			fmt.Fprintf(&b, ": %q -> %q", d.Source, d.Target)
 		}

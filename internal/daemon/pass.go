@@ -53,6 +53,10 @@ type Options struct {
 	IgnoreLargeObjects bool
 	SkipChecks         []parity.Check
 	Effects            Effects // what the checks' findings do to the verdict
+	IgnoreSchema       []relation.ObjectPattern
+	Comments           bool // what COMMENT ON says is compared, too
+	Physical           bool // tables and indexes are checked for damage with amcheck
+	SchemaOnly         bool // definitions alone are compared
 	SpillDir           string
 
 	Observer parity.Observer
@@ -146,13 +150,18 @@ func (db *databases) noteLargeRows(pass *parity.Pass) {
 }
 
 func (db *databases) config(o Options, selected *selection, seed uint64) parity.Config {
+	whole := len(o.Tables) == 0 && len(o.Groups) == 0
+	if o.SchemaOnly {
+		o.SkipChecks = []parity.Check{parity.CheckOrphans, parity.CheckSequences}
+	}
 	return parity.Config{
 		Tables: selected.tables, Open: [2]parity.Opener{db.opener(relation.Source), db.opener(relation.Target)},
 		PerTable: o.PerTable, Workers: db.workers, MaxRate: o.MaxRate, Recheck: o.Recheck, MaxRows: o.MaxDivergences,
 		AllRows: o.AllDivergences, Values: o.Values,
-		SpillDir: o.SpillDir, LargeObjects: len(o.Tables) == 0 && len(o.Groups) == 0 && !o.IgnoreLargeObjects,
+		SpillDir: o.SpillDir, LargeObjects: whole && !o.IgnoreLargeObjects && !o.SchemaOnly,
 		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
 		Differences: selected.differences, SkipChecks: o.SkipChecks, Effects: o.Effects, Observer: o.Observer,
+		Whole: whole, Exclude: o.Exclude, Comments: o.Comments, IgnoreSchema: o.IgnoreSchema, Physical: o.Physical, SchemaOnly: o.SchemaOnly,
 		LeafRows: o.tuning.leafRows, MemoryRows: o.tuning.memoryRows, MemoryBytes: o.tuning.memoryBytes,
 	}
 }

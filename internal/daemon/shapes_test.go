@@ -86,7 +86,9 @@ func TestShapeRowSecurity(t *testing.T) {
 	pgtest.Exec(t, dsn[1], "ALTER TABLE t ENABLE ROW LEVEL SECURITY", "CREATE POLICY odd ON t USING (id % 2 = 1)")
 	want := fmt.Sprintf(`
 		incomplete: public.t: row-level security would hide rows of public.t on the target; ALTER ROLE "%[1]s" BYPASSRLS, or connect as the table's owner
-		public.t incomplete: row-level security would hide rows of public.t on the target; ALTER ROLE "%[1]s" BYPASSRLS, or connect as the table's owner`, role)
+		public.t incomplete: row-level security would hide rows of public.t on the target; ALTER ROLE "%[1]s" BYPASSRLS, or connect as the table's owner
+		schema: public.t table changed (drifts): "no row security" -> "row security"
+		schema: public.t policy odd extra (drifts): "" -> "for all, to PUBLIC, using ((id %% 2) = 1)"`, role)
 	expect(t, check(t, o), want)
 	pgtest.Exec(t, dsn[1], "ALTER ROLE "+role+" BYPASSRLS")
 	if p := check(t, o); p.Verdict != parity.Match {

@@ -40,12 +40,13 @@ type documentHead struct {
 // documentTail is what a pass says of the whole. Orphans and sequences are
 // empty as long as NotChecked names them.
 type documentTail struct {
-	Orphans    []struct{} `json:"orphans"`
-	Sequences  []struct{} `json:"sequences"`
-	NotChecked []string   `json:"not_checked"`
-	Warnings   []string   `json:"warnings"`
-	Notes      []string   `json:"notes"`
-	Skipped    []string   `json:"skipped"`
+	Orphans    []struct{}           `json:"orphans"`
+	Sequences  []documentSequence   `json:"sequences"`
+	Corruption []documentCorruption `json:"corruption"`
+	NotChecked []string             `json:"not_checked"`
+	Warnings   []string             `json:"warnings"`
+	Notes      []string             `json:"notes"`
+	Skipped    []string             `json:"skipped"`
 }
 
 type documentSide struct {
@@ -143,6 +144,28 @@ type documentSchema struct {
 	Hint     string          `json:"hint,omitempty"`
 }
 
+type documentSequence struct {
+	Sequence string         `json:"sequence"`
+	Target   string         `json:"target_sequence"`
+	Source   *int64         `json:"source"` // the last value handed out
+	Reached  *int64         `json:"target"`
+	Verdict  parity.Verdict `json:"verdict"`
+	Skipped  bool           `json:"skipped"`
+	Warning  bool           `json:"warning"`
+	Reason   string         `json:"reason"`
+	Table    string         `json:"table"` // with the column that holds what it will hand out again
+	Column   string         `json:"column"`
+	Value    *int64         `json:"column_value"`
+	Mend     string         `json:"mend"`
+}
+
+type documentCorruption struct {
+	Side    string `json:"side"`
+	Table   string `json:"table"`
+	Object  string `json:"object"`
+	Problem string `json:"problem"`
+}
+
 // summary counts what a pass established, so that a reader of the first lines
 // knows its extent.
 type summary struct {
@@ -160,6 +183,8 @@ type summary struct {
 	Volatile    int64 `json:"volatile"`
 	SchemaBreak int   `json:"schema_breaks"`
 	SchemaDrift int   `json:"schema_drifts"`
+	Sequences   int   `json:"sequences"`        // compared
+	Behind      int   `json:"sequences_behind"` // of which are behind
 }
 
 func (s *summary) divergent() int64 { return s.Missing + s.Extra + s.Mismatched }
@@ -186,6 +211,15 @@ func summarize(p *parity.Pass) summary {
 		s.Mismatched += t.Divergences.Mismatched
 		s.Healed += t.Divergences.Healed
 		s.Volatile += t.Divergences.Volatile
+	}
+	for i := range p.Sequences {
+		switch {
+		case p.Sequences[i].Verdict == parity.Diverged:
+			s.Behind++
+			fallthrough
+		case p.Sequences[i].Verdict == parity.Match && !p.Sequences[i].Skipped:
+			s.Sequences++
+		}
 	}
 	for i := range p.Schema {
 		switch p.Schema[i].Severity {
@@ -234,12 +268,41 @@ func newHead(p *parity.Pass, opts Options) documentHead {
 func newTail(p *parity.Pass) documentTail {
 	return documentTail{
 		Orphans:    []struct{}{},
-		Sequences:  []struct{}{},
+		Sequences:  newSequences(p),
+		Corruption: newCorruption(p),
 		NotChecked: list(p.NotChecked),
 		Warnings:   list(p.Warnings),
 		Notes:      list(p.Notes),
 		Skipped:    list(p.Skipped),
 	}
+}
+
+func newSequences(p *parity.Pass) []documentSequence {
+	list := make([]documentSequence, len(p.Sequences))
+	for i := range p.Sequences {
+		s := &p.Sequences[i]
+		list[i] = documentSequence{
+			Sequence: s.Name.String(), Target: s.TargetName.String(), Source: s.Last[relation.Source], Reached: s.Last[relation.Target],
+			Verdict: s.Verdict, Skipped: s.Skipped, Warning: s.Warning, Reason: s.Reason, Table: tableText(s.Column.Table), Column: s.Column.Column, Value: s.Value, Mend: s.Mend,
+		}
+	}
+	return list
+}
+
+func newCorruption(p *parity.Pass) []documentCorruption {
+	list := make([]documentCorruption, len(p.Corruption))
+	for i, d := range p.Corruption {
+		list[i] = documentCorruption{d.Side.String(), d.Table.String(), d.Object, d.Problem}
+	}
+	return list
+}
+
+// tableText is a table's name; "" for what belongs to none.
+func tableText(n relation.Name) string {
+	if n == (relation.Name{}) {
+		return ""
+	}
+	return n.String()
 }
 
 func newSide(s parity.SideInfo) documentSide {
@@ -304,7 +367,7 @@ func newRange(r *parity.LeafRange, values parity.ValuePolicy) documentRange {
 }
 
 func newSchema(d *parity.SchemaDifference) documentSchema {
-	return documentSchema{d.Table.String(), d.Object, d.Kind, d.Severity, d.Source, d.Target, d.Hint}
+	return documentSchema{tableText(d.Table), d.Object, d.Kind, d.Severity, d.Source, d.Target, d.Hint}
 }
 
 // policy returns the policy in force: keys by default, and none for one that

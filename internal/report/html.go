@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/verifierd/verifierd/internal/report/text"
@@ -33,6 +34,8 @@ type page struct {
 	Keys, Values           bool
 	ByLeaves               bool
 	Schema                 []pageSchema
+	Sequences              []pageSequence
+	Damage                 []string
 	Warnings               []string
 	Notes, Skipped         []string
 	NotChecked             []string
@@ -58,6 +61,8 @@ type pageTable struct {
 }
 
 type pageCount struct{ Text, Class string }
+
+type pageSequence struct{ Name, Source, Target, State, Class, Reason, Mend string }
 
 type pageSchema struct {
 	Table, Object, Kind, Severity, Class string
@@ -109,6 +114,14 @@ func newPage(p *parity.Pass, opts Options) *page {
 			d.Details = append(d.Details, table)
 		}
 		d.Tables = append(d.Tables, table)
+	}
+	for i := range p.Sequences {
+		if s := &p.Sequences[i]; s.Verdict != parity.Match || s.Skipped {
+			d.Sequences = append(d.Sequences, newPageSequence(s))
+		}
+	}
+	for _, c := range p.Corruption {
+		d.Damage = append(d.Damage, text.Prose(c.Object+" of the "+c.Side.String()+": "+c.Problem))
 	}
 	differences := slices.Clone(p.Schema)
 	slices.SortStableFunc(differences, func(a, b parity.SchemaDifference) int {
@@ -235,10 +248,30 @@ func identity(t *parity.Table) string {
 	return ""
 }
 
+func newPageSequence(s *parity.Sequence) pageSequence {
+	last := func(n *int64) string {
+		if n == nil {
+			return "–"
+		}
+		return strconv.FormatInt(*n, 10)
+	}
+	state, class := "behind", "diverged"
+	switch {
+	case s.Skipped:
+		state, class = "skipped", ""
+	case s.Verdict == parity.Incomplete:
+		state, class = "unknown", "incomplete"
+	}
+	return pageSequence{
+		Name: tableName(s.Name, s.TargetName), Source: last(s.Last[relation.Source]), Target: last(s.Last[relation.Target]),
+		State: state, Class: class, Reason: text.Prose(s.Reason), Mend: text.Prose(s.Mend),
+	}
+}
+
 func newPageSchema(d *parity.SchemaDifference) pageSchema {
 	class := map[parity.Severity]string{parity.Breaks: "diverged", parity.Drifts: "incomplete"}[d.Severity]
 	return pageSchema{
-		Table: text.Name(d.Table), Object: text.Prose(d.Object), Kind: text.Prose(d.Kind),
+		Table: schemaTable(d), Object: text.Prose(d.Object), Kind: text.Prose(d.Kind),
 		Severity: string(d.Severity), Class: class,
 		Source: text.Block(d.Source), Target: text.Block(d.Target), Hint: text.Prose(d.Hint),
 	}

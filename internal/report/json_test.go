@@ -72,11 +72,30 @@ type contract struct {
 		Target   string `json:"target"`
 		Hint     string `json:"hint"`
 	} `json:"schema"`
-	Sequences  []struct{} `json:"sequences"`
-	NotChecked []string   `json:"not_checked"`
-	Warnings   []string   `json:"warnings"`
-	Notes      []string   `json:"notes"`
-	Skipped    []string   `json:"skipped"`
+	Sequences []struct {
+		Sequence string `json:"sequence"`
+		Target   string `json:"target_sequence"`
+		Source   *int64 `json:"source"`
+		Reached  *int64 `json:"target"`
+		Verdict  string `json:"verdict"`
+		Skipped  bool   `json:"skipped"`
+		Warning  bool   `json:"warning"`
+		Reason   string `json:"reason"`
+		Table    string `json:"table"`
+		Column   string `json:"column"`
+		Value    *int64 `json:"column_value"`
+		Mend     string `json:"mend"`
+	} `json:"sequences"`
+	Corruption []struct {
+		Side    string `json:"side"`
+		Table   string `json:"table"`
+		Object  string `json:"object"`
+		Problem string `json:"problem"`
+	} `json:"corruption"`
+	NotChecked []string `json:"not_checked"`
+	Warnings   []string `json:"warnings"`
+	Notes      []string `json:"notes"`
+	Skipped    []string `json:"skipped"`
 }
 
 type contractSide struct {
@@ -115,6 +134,23 @@ func TestJSONContract(t *testing.T) {
 	}
 }
 
+// TestJSONSequences: the values are numbers, and what is not known is null.
+func TestJSONSequences(t *testing.T) {
+	var got contract
+	d := json.NewDecoder(bytes.NewReader(render(t, JSON, divergedPass(), Options{})))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	s := got.Sequences[1]
+	if s.Sequence != "public.orders_id_seq" || *s.Source != 1000 || *s.Reached != 900 || s.Verdict != "diverged" || s.Mend == "" {
+		t.Errorf("%+v", s)
+	}
+	if got.Sequences[2].Source != nil || !got.Sequences[2].Skipped || got.Schema[len(got.Schema)-1].Table != "" {
+		t.Errorf("%+v, %+v", got.Sequences[2], got.Schema[len(got.Schema)-1])
+	}
+}
+
 // TestJSONHasEveryField: what is documented is there, however little a pass
 // established, and a list is never null.
 func TestJSONHasEveryField(t *testing.T) {
@@ -129,7 +165,7 @@ func TestJSONHasEveryField(t *testing.T) {
 		object map[string]any
 		fields string
 	}{
-		{got, "api_version verdict complete reason started_at finished_at seed_fingerprint source target tables orphans schema sequences not_checked notes skipped"},
+		{got, "api_version verdict complete reason started_at finished_at seed_fingerprint source target tables orphans schema sequences corruption not_checked notes skipped"},
 		{got["source"].(map[string]any), "version database lsn"},
 		{table, "table target_table verdict complete reason source target divergences rows key notes duration_seconds"},
 		{table["source"].(map[string]any), "rows root"},
@@ -143,7 +179,7 @@ func TestJSONHasEveryField(t *testing.T) {
 		}
 	}
 	for _, list := range []any{
-		got["orphans"], got["schema"], got["sequences"], got["not_checked"], got["notes"], got["skipped"],
+		got["orphans"], got["schema"], got["sequences"], got["corruption"], got["not_checked"], got["notes"], got["skipped"],
 		table["rows"], table["key"], table["notes"],
 	} {
 		if list == nil {

@@ -68,6 +68,12 @@ func writeJUnit(w io.Writer, p *parity.Pass, opts Options) error {
 	for i := range p.Schema {
 		cases = append(cases, junitSchema(&p.Schema[i]))
 	}
+	for i := range p.Sequences {
+		cases = append(cases, junitSequence(&p.Sequences[i]))
+	}
+	for i := range p.Corruption {
+		cases = append(cases, junitCorruption(&p.Corruption[i]))
+	}
 	totals := junitTotals{Tests: len(cases), Time: junitTime(p.FinishedAt.Sub(p.StartedAt))}
 	for i := range cases {
 		if cases[i].Failure != nil {
@@ -198,11 +204,11 @@ func junitRows(t *parity.Table, values parity.ValuePolicy) []string {
 func junitSchema(d *parity.SchemaDifference) junitCase {
 	c := junitCase{
 		Class: text.Prose(d.Table.Schema),
-		Name:  text.Prose(d.Table.Name + ": " + d.Object),
+		Name:  text.Prose(strings.TrimPrefix(d.Table.Name+": "+d.Object, ": ")),
 		Time:  junitTime(0),
 	}
 	message := fmt.Sprintf("%s %s", text.Prose(d.Object), text.Prose(d.Kind))
-	lines := []string{fmt.Sprintf("%s: %s %s (%s)", text.Name(d.Table), text.Prose(d.Object), text.Prose(d.Kind), d.Severity)}
+	lines := []string{fmt.Sprintf("%s%s %s (%s)", junitTableOf(d), text.Prose(d.Object), text.Prose(d.Kind), d.Severity)}
 	for _, l := range []struct{ word, text string }{{"source", d.Source}, {"target", d.Target}, {"hint", d.Hint}} {
 		if l.text != "" {
 			lines = append(lines, l.word+": "+text.Block(l.text))
@@ -215,6 +221,34 @@ func junitSchema(d *parity.SchemaDifference) junitCase {
 	}
 	c.Out = body
 	return c
+}
+
+func junitSequence(s *parity.Sequence) junitCase {
+	c := junitCase{Class: text.Prose(s.Name.Schema), Name: text.Prose("sequence " + s.Name.Name), Time: junitTime(0)}
+	body := text.Prose(s.Reason)
+	if s.Mend != "" {
+		body += "\n" + text.Prose(s.Mend)
+	}
+	if s.Warning {
+		c.Out = body
+	} else if c.Failure, c.Error = junitOutcome(s.Verdict, text.Prose(s.Reason), body); s.Verdict == parity.Match {
+		c.Out = body
+	}
+	return c
+}
+
+func junitCorruption(d *parity.Corruption) junitCase {
+	return junitCase{
+		Class: text.Prose(d.Table.Schema), Name: text.Prose(d.Table.Name + ": damage to " + d.Object + " of the " + d.Side.String()), Time: junitTime(0),
+		Failure: &junitResult{Message: text.Prose(d.Object + " of the " + d.Side.String() + " is damaged"), Type: "corruption", Body: text.Prose(d.Problem)},
+	}
+}
+
+func junitTableOf(d *parity.SchemaDifference) string {
+	if name := schemaTable(d); name != "" {
+		return name + ": "
+	}
+	return ""
 }
 
 func junitTime(d time.Duration) string { return fmt.Sprintf("%.3f", max(0, d).Seconds()) }

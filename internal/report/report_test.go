@@ -159,7 +159,20 @@ func divergedPass() *parity.Pass {
 			Table: name("public", "orders"), Object: "column d", Kind: "changed", Severity: parity.Breaks,
 			Source: "numeric(12,2)", Target: "numeric(12,4)", Hint: "give a cast for each side",
 		},
+		{Object: "function public.total(integer)", Kind: "missing", Severity: parity.Drifts, Source: "returns integer, language sql"},
 	}
+	last := func(n int64) *int64 { return &n }
+	p.Sequences = []parity.Sequence{
+		{Name: name("public", "items_id_seq"), TargetName: name("public", "items_id_seq"), Verdict: parity.Match, Reason: "not behind", Last: [2]*int64{last(5), last(7)}},
+		{
+			Name: name("public", "orders_id_seq"), TargetName: name("archive", "orders_id_seq"), Verdict: parity.Diverged, Last: [2]*int64{last(1000), last(900)},
+			Reason: "it hands out 901 next, and the source handed out 1000; column \"id\" of archive.orders holds 1200, and it hands out 901 next",
+			Column: relation.Fed{Table: name("archive", "orders"), Column: "id"}, Value: last(1200), Mend: "SELECT pg_catalog.setval('\"archive\".\"orders_id_seq\"', 1200, true);",
+		},
+		{Name: name("public", "turns"), TargetName: name("public", "turns"), Verdict: parity.Match, Skipped: true, Reason: "it cycles"},
+		{Name: name("public", "locked"), TargetName: name("public", "locked"), Reason: "the role may not read it on the source"},
+	}
+	p.Corruption = []parity.Corruption{{Side: relation.Target, Table: name("public", "items"), Object: "index public.items_pkey", Problem: "item order invariant violated for index \"items_pkey\""}}
 	p.Notes = []string{"Both sides have the same system identifier: one is a clone of the other."}
 	p.Skipped = []string{"public.spatial_ref_sys: owned by extension postgis", "public.v: a view, compared only when named"}
 	return p
@@ -339,7 +352,7 @@ func TestXML(t *testing.T) {
 		failures, errors int
 	}{
 		{"match", matchedPass(), 0, 0},
-		{"diverged", divergedPass(), 6, 1},
+		{"diverged", divergedPass(), 8, 2},
 		{"no table", outOfTables, 0, 1},
 		{"hostile", hostilePass(), 3, 0},
 		{"zero", &parity.Pass{}, 0, 1},

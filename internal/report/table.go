@@ -25,6 +25,8 @@ func writeTable(w io.Writer, p *parity.Pass, opts Options) error {
 	t.servers(p.Server)
 	t.tables(p, policy(opts))
 	t.schema(p.Schema)
+	t.sequences(p.Sequences)
+	t.corruption(p.Corruption)
 	t.sentences("Skipped", p.Skipped)
 	t.sentences("Notes", p.Notes)
 	t.sentences("Warnings", p.Warnings)
@@ -312,7 +314,7 @@ func (t *terminal) schema(differences []parity.SchemaDifference) {
 		}
 		lines = append(lines, []cell{
 			{"  " + string(d.Severity), false, colour},
-			{text.Name(d.Table), false, plain},
+			{schemaTable(&d), false, plain},
 			{text.Prose(d.Object), false, plain},
 			{text.Prose(d.Kind), false, plain},
 		})
@@ -337,6 +339,52 @@ func (t *terminal) definitions(d *parity.SchemaDifference) {
 				t.line(indent + "  " + line)
 			}
 		}
+	}
+}
+
+// schemaTable is the table of a difference; nothing if it belongs to none.
+func schemaTable(d *parity.SchemaDifference) string {
+	if d.Table == (relation.Name{}) {
+		return ""
+	}
+	return text.Name(d.Table)
+}
+
+// sequences tells of those that are not as they should be.
+func (t *terminal) sequences(list []parity.Sequence) {
+	const indent = "          "
+	first := true
+	for i := range list {
+		s := &list[i]
+		if s.Verdict == parity.Match && !s.Skipped {
+			continue
+		}
+		if first {
+			t.heading("Sequences")
+		}
+		first = false
+		word, colour := "behind", t.colour.Red
+		switch {
+		case s.Skipped:
+			word, colour = "skipped", t.colour.Dim
+		case s.Verdict == parity.Incomplete:
+			word, colour = "unknown", t.colour.Yellow
+		}
+		t.line("  " + colour(text.PadRight(word, 8)) + tableName(s.Name, s.TargetName))
+		t.paragraph(indent, text.Prose(s.Reason))
+		if s.Mend != "" {
+			t.line(indent + "on the target: " + text.Prose(s.Mend)) // SQL is not broken
+		}
+	}
+}
+
+func (t *terminal) corruption(list []parity.Corruption) {
+	if len(list) == 0 {
+		return
+	}
+	t.heading("Damage")
+	for _, d := range list {
+		t.paragraph("  "+t.colour.Red("damaged")+" ", text.Prose(fmt.Sprintf("%s of the %s: %s", d.Object, d.Side, d.Problem)))
 	}
 }
 

@@ -65,7 +65,7 @@ CREATE TABLE public.orders (
  day date NOT NULL,
  room integer, during tsrange,
  PRIMARY KEY (id, day),
- CONSTRAINT orders_customer FOREIGN KEY (customer) REFERENCES public.customers (id) ON DELETE CASCADE ON UPDATE SET NULL NOT VALID
+ CONSTRAINT orders_customer FOREIGN KEY (customer) REFERENCES public.customers (id) ON DELETE CASCADE ON UPDATE SET NULL
 ) PARTITION BY RANGE (day);
 CREATE TABLE public.orders_1 PARTITION OF public.orders FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 CREATE TABLE public.orders_2 PARTITION OF public.orders FOR VALUES FROM ('2026-02-01') TO (MAXVALUE);
@@ -81,6 +81,7 @@ CREATE TABLE public.items (
  CONSTRAINT no_overlap EXCLUDE USING gist (line WITH =, parent WITH <>) WHERE (line > 0)
 );
 CREATE TABLE public.base (a integer PRIMARY KEY, b text);
+ALTER TABLE public.items ADD CONSTRAINT items_parent FOREIGN KEY (parent) REFERENCES public.base NOT VALID;
 CREATE TABLE public.heir () INHERITS (public.base);
 CREATE UNLOGGED TABLE audit.log (at timestamptz, what text, who text DEFAULT CURRENT_USER, id integer DEFAULT nextval('public.shared'));
 CREATE TABLE "Odd Schema"."Odd ""Table""" ("select" integer, "a b" text, PRIMARY KEY ("select"));
