@@ -280,6 +280,8 @@ func proven(p *parity.Pass) string {
 	}
 	var b strings.Builder
 	switch {
+	case s.Tables == 0 && p.Definitions > 0:
+		return "No row was read: definitions alone were compared."
 	case s.Tables == 0:
 		return "No table was compared."
 	case s.divergent() > 0:

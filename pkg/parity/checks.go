@@ -68,6 +68,9 @@ func (f *findings) found(effect Effect, clause string) {
 // notChecked says what a pass says nothing about.
 func (c *Config) notChecked() []string {
 	var list []string
+	if c.SchemaOnly {
+		list = append(list, "rows")
+	}
 	for _, check := range Checks {
 		if c.checks(check) {
 			continue
