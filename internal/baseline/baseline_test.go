@@ -93,6 +93,7 @@ func small(t testing.TB) *parity.Baseline {
 		{Name: relation.Name{Schema: "public", Name: "s"}, Type: "bigint", Start: 1, Min: 1, Max: math.MaxInt64, Increment: 1, Cache: 1, Last: &last, Feeds: []relation.Fed{{Table: relation.Name{Schema: "public", Name: "numbers"}, Column: "c0"}}},
 		{Name: relation.Name{Schema: "public", Name: "u"}, Type: "integer", Increment: -1, Cycle: true, Unreadable: true},
 	}
+	b.Furthest = map[relation.Fed]*int64{b.Sequences[0].Feeds[0]: &last}
 	b.Contents = []parity.BaselineTable{
 		tableWith(t, "hashed", layoutOf(t, nil, 3), 0, builtin("text")),
 		tableWith(t, "keyless", layoutOf(t, nil, 0), 0),

@@ -80,6 +80,10 @@ type manifestFed struct {
 	Schema string `json:"schema"`
 	Table  string `json:"table"`
 	Column string `json:"column"`
+	// Read says that the column's furthest value could be read, and Furthest
+	// what it was; null: the column was empty.
+	Read     bool   `json:"read"`
+	Furthest *int64 `json:"furthest"`
 }
 
 type manifestSnapshot struct {
@@ -178,17 +182,18 @@ func newManifest(b *parity.Baseline) *manifest {
 		m.Schema = append(m.Schema, manifestObject{o.Table.Schema, o.Table.Name, o.Kind, o.Name, properties(o.Properties)})
 	}
 	for i := range b.Sequences {
-		m.Sequences = append(m.Sequences, newManifestSequence(&b.Sequences[i]))
+		m.Sequences = append(m.Sequences, newManifestSequence(&b.Sequences[i], b.Furthest))
 	}
 	return m
 }
 
-func newManifestSequence(s *relation.Sequence) manifestSequence {
+func newManifestSequence(s *relation.Sequence, furthest map[relation.Fed]*int64) manifestSequence {
 	m := manifestSequence{
 		s.Name.Schema, s.Name.Name, s.Type, s.Start, s.Min, s.Max, s.Increment, s.Cache, s.Cycle, s.Last, s.Next, s.Unreadable, nil,
 	}
 	for _, f := range s.Feeds {
-		m.Feeds = append(m.Feeds, manifestFed{f.Table.Schema, f.Table.Name, f.Column})
+		value, read := furthest[f]
+		m.Feeds = append(m.Feeds, manifestFed{f.Table.Schema, f.Table.Name, f.Column, read, value})
 	}
 	return m
 }
@@ -299,8 +304,15 @@ func (m *manifest) baseline() (*parity.Baseline, error) {
 		}
 		b.Schema = append(b.Schema, object)
 	}
+	b.Furthest = make(map[relation.Fed]*int64)
 	for i := range m.Sequences {
-		b.Sequences = append(b.Sequences, m.Sequences[i].sequence())
+		s := m.Sequences[i].sequence()
+		b.Sequences = append(b.Sequences, s)
+		for j, f := range m.Sequences[i].Feeds {
+			if f.Read {
+				b.Furthest[s.Feeds[j]] = f.Furthest
+			}
+		}
 	}
 	return b, nil
 }

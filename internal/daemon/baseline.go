@@ -178,7 +178,7 @@ func selectStored(b *Baseline, o Options) (*selection, error) {
 		name := b.Contents[i].Name()
 		switch {
 		case stored(name, o):
-			s.tables = append(s.tables, parity.Tables{Source: name, Target: name})
+			s.tables = append(s.tables, parity.Tables{Source: name, Target: name, Policy: b.Contents[i].Policy})
 		case matchAny(o.Exclude, name):
 			s.skipped = append(s.skipped, fmt.Sprintf("%s: excluded", name))
 		}

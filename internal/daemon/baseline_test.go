@@ -259,3 +259,54 @@ func TestBaselineFindsEachChange(t *testing.T) {
 		})
 	}
 }
+
+// TestBaselineBesideRows compares definitions and sequences.
+func TestBaselineBesideRows(t *testing.T) {
+	source, target := pgtest.Pair(t)
+	made := []string{
+		`CREATE TABLE t (id serial PRIMARY KEY, n int CHECK (n > 0), v text DEFAULT 'x')`, `CREATE INDEX t_n ON t (n)`,
+		`CREATE SEQUENCE free`, `CREATE VIEW w AS SELECT id FROM t`, `CREATE TABLE u (id int PRIMARY KEY, t int REFERENCES t)`,
+		`INSERT INTO t (n) SELECT generate_series(1, 100)`, `SELECT nextval('free')`,
+		// A sequence that is behind its column, and was.
+		`CREATE TABLE odd (id serial PRIMARY KEY)`, `INSERT INTO odd VALUES (1000)`,
+	}
+	pgtest.Exec(t, source, made...)
+	pgtest.Exec(t, target, made...)
+	b := capture(t, source, nil)
+	wantPass(t, against(t, b, source), parity.Match, "101 rows")
+	wantPass(t, against(t, b, target), parity.Match, "101 rows")
+	p := CompareBaselines(context.Background(), b, capture(t, target, b), options(t, [2]string{}))
+	wantPass(t, p, parity.Match, "101 rows")
+	if len(p.Sequences) != 3 || p.Definitions == 0 {
+		t.Errorf("%d sequences and %d definitions were compared", len(p.Sequences), p.Definitions)
+	}
+	for _, c := range []struct {
+		change, back string
+		verdict      parity.Verdict
+		says         string // the reason, or a warning
+	}{
+		{`SELECT setval('t_id_seq', 99)`, `SELECT setval('t_id_seq', 100)`, parity.Diverged, "sequence public.t_id_seq is behind"},
+		{`SELECT setval('t_id_seq', 500)`, `SELECT setval('t_id_seq', 100)`, parity.Match, ""},
+		{`ALTER SEQUENCE free RESTART`, `SELECT nextval('free')`, parity.Diverged, "sequence public.free is behind"},
+		{`DROP VIEW w`, `CREATE VIEW w AS SELECT id FROM t`, parity.Match, "view public.w is missing"},
+		{`DROP INDEX t_n`, `CREATE INDEX t_n ON t (n)`, parity.Match, "t_n"},
+		{`ALTER TABLE t DROP CONSTRAINT t_n_check`, `ALTER TABLE t ADD CHECK (n > 0)`, parity.Diverged, "t_n_check"},
+		{`ALTER TABLE u DROP CONSTRAINT u_t_fkey`, `ALTER TABLE u ADD FOREIGN KEY (t) REFERENCES t`, parity.Diverged, "u_t_fkey"},
+	} {
+		pgtest.Exec(t, target, c.change)
+		p := against(t, b, target)
+		if p.Verdict != c.verdict {
+			t.Errorf("%s: %s: %s", c.change, p.Verdict, p.Reason)
+		}
+		if said := p.Reason + strings.Join(p.Warnings, "; "); !strings.Contains(said, c.says) {
+			t.Errorf("%s: %s; warnings %q", c.change, p.Reason, p.Warnings)
+		}
+		pgtest.Exec(t, target, c.back)
+		wantPass(t, against(t, b, target), parity.Match, "101 rows")
+	}
+	// What belongs to tables that nobody selected is not looked at, and said.
+	p = against(t, b, target, "public.t")
+	if got := strings.Join(p.NotChecked, "; "); p.Verdict != parity.Match || !strings.Contains(got, "sequences") || !strings.Contains(got, "definitions") {
+		t.Errorf("%s, not checked: %s", p.Verdict, got)
+	}
+}

@@ -44,10 +44,20 @@ type against struct {
 }
 
 func newAgainst(baselines [2]*Baseline, config Config) *against {
-	config.SeedFingerprint = baselines[relation.Source].SeedFingerprint
+	source := baselines[relation.Source]
+	config.SeedFingerprint = source.SeedFingerprint
+	config.Whole, config.Exclude, config.Comments = len(source.Tables) == 0, nil, false
+	for _, text := range source.Exclude {
+		if p, err := relation.ParsePattern(text); err == nil { // the capture has parsed it
+			config.Exclude = append(config.Exclude, p)
+		}
+	}
+	config.SkipChecks = append(slices.Clone(config.SkipChecks), CheckOrphans)
+	if len(config.Tables) < len(source.Contents) { // what belongs to others is kept together with it
+		config.SkipChecks = append(config.SkipChecks, CheckSchema, CheckSequences)
+	}
 	r := &against{runner: newRunner(config), baseline: baselines}
-	r.startedAt = baselines[relation.Source].StartedAt
-	r.result.NotChecked = []string{"orphans (rows that refer to no row)", "sequences", "definitions other than tables, columns with their types, and keys"}
+	r.startedAt, r.past = source.StartedAt, true
 	for side, b := range baselines {
 		if b == nil {
 			continue
@@ -73,8 +83,13 @@ func (r *against) compareLive(ctx context.Context) error {
 	if err := r.place(ctx, live); err != nil {
 		return err
 	}
+	replication, err := live.Replication(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect the target: %w", err)
+	}
+	r.subscriptions = replication.Subscriptions
 	r.startLive(live)
-	r.compareTables(ctx)
+	r.compareAll(ctx)
 	return ctx.Err()
 }
 
@@ -88,8 +103,37 @@ func (r *against) compareStored(ctx context.Context) error {
 		return errors.New("the two baselines were hashed with different seeds, so that nothing in them can be compared; capture the second with --like, which takes the seed of the first")
 	}
 	r.compareSettings(&a.Server, &b.Server)
-	r.compareTables(ctx)
+	r.compareAll(ctx)
 	return ctx.Err()
+}
+
+// compareAll compares definitions, sequences and rows.
+func (r *against) compareAll(ctx context.Context) {
+	r.readSequences(ctx, &r.all)
+	r.readSchema(ctx, &r.all)
+	r.compareTables(ctx)
+	r.judgeSequences(ctx)
+	r.judgeSchema(ctx)
+}
+
+// judgeSequences judges the target's sequences as they are now: after a rollback
+// they may be ahead of the baseline's, never behind.
+func (r *against) judgeSequences(ctx context.Context) {
+	q := &r.sequences
+	if q.readAt.IsZero() {
+		return
+	}
+	j := &sequenceJudge{tables: newSchemaComparison(SchemaRules{Tables: r.config.Tables}), source: q.first[relation.Source], at: &r.all}
+	err := j.readColumns(ctx, q.first[relation.Target])
+	if err == nil {
+		j.target, err = r.all.reader[relation.Target].Sequences(ctx, r.config.scope(relation.Target))
+	}
+	if err != nil {
+		r.incomplete = append(r.incomplete, "sequences were not compared: "+describeTrouble(ctx, err))
+		return
+	}
+	r.result.Sequences = j.judge(ctx)
+	r.countSequences()
 }
 
 // place says what the database is to the one that the baseline was taken of.
@@ -166,13 +210,16 @@ func (r *against) startLive(live Reader) {
 func (r *against) compareTables(ctx context.Context) {
 	r.result.Tables = make([]Table, len(r.config.Tables))
 	schema := make([][]SchemaDifference, len(r.config.Tables))
+	compared := make([]*comparison, len(r.config.Tables))
 	reading := make(limiter, r.workers+1)
 	var wg sync.WaitGroup
 	for i, names := range r.config.Tables {
-		c := &comparison{pass: &r.pass, at: r.all}
+		c := &comparison{pass: &r.pass, at: r.all, ignore: r.config.IgnoreSchema}
+		compared[i] = c
 		c.result.Name, c.result.TargetName = names.Source, names.Target
 		started := time.Now()
 		finish := func() {
+			c.ignoreSchema()
 			r.result.Tables[i] = c.conclude(started)
 			schema[i] = c.schema
 			for j := range c.schema {
@@ -193,7 +240,8 @@ func (r *against) compareTables(ctx context.Context) {
 		})
 	}
 	wg.Wait()
-	for _, s := range schema {
+	for i, s := range schema {
+		r.formed(compared[i])
 		r.result.Schema = append(r.result.Schema, s...)
 	}
 }

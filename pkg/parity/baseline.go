@@ -2,6 +2,7 @@ package parity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,6 +40,10 @@ type Baseline struct {
 	// moment after the snapshot; there are none from a standby.
 	Schema    []relation.Object
 	Sequences []relation.Sequence
+	// Furthest are the furthest values, at the snapshot, of the columns that the
+	// sequences feed; nil: the column was empty. What could not be read is not
+	// in it.
+	Furthest map[relation.Fed]*int64
 }
 
 // BaselineTable is a table of a baseline.
@@ -113,6 +118,22 @@ func (r storedReader) Expression(_ context.Context, t *relation.Table, sql strin
 		return e, nil
 	}
 	return relation.Expression{}, fmt.Errorf("the baseline does not hold what the expression %s gives", sql)
+}
+
+func (r storedReader) Schema(context.Context, relation.SchemaScope) ([]relation.Object, error) {
+	return r.baseline.Schema, nil
+}
+
+func (r storedReader) Sequences(context.Context, relation.SchemaScope) ([]relation.Sequence, error) {
+	return r.baseline.Sequences, nil
+}
+
+func (r storedReader) Furthest(_ context.Context, table relation.Name, column string, _ bool) (*int64, error) {
+	value, known := r.baseline.Furthest[relation.Fed{Table: table, Column: column}]
+	if !known {
+		return nil, errors.New("the baseline does not hold its furthest value")
+	}
+	return value, nil
 }
 
 func (r storedReader) Close() {}

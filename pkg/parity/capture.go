@@ -103,6 +103,22 @@ func (r *runner) captureDefinitions(ctx context.Context, reader Reader, b *Basel
 	if b.Schema, err = reader.Schema(ctx, scope); err != nil {
 		return fmt.Errorf("read definitions: %w", err)
 	}
+	list, err := reader.Sequences(ctx, scope)
+	if err != nil {
+		return fmt.Errorf("read sequences: %w", err)
+	}
+	b.Furthest = make(map[relation.Fed]*int64)
+	for i := range list {
+		for _, fed := range list[i].Feeds {
+			if value, err := reader.Furthest(ctx, fed.Table, fed.Column, list[i].Increment < 0); err == nil {
+				b.Furthest[fed] = value
+			} else if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+	// They are read after the columns that they feed: whoever takes a value
+	// writes it later.
 	if b.Sequences, err = reader.Sequences(ctx, scope); err != nil {
 		return fmt.Errorf("read sequences: %w", err)
 	}

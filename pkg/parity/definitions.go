@@ -95,7 +95,9 @@ func (r *runner) judgeSchema(ctx context.Context) {
 	d.differ = CompareSchema(d.first[0], d.first[1], d.rules)
 	d.first = [2][]relation.Object{}
 	d.differ = slices.DeleteFunc(d.differ, r.said)
-	r.confirmDefinitions(ctx)
+	if !r.past {
+		r.confirmDefinitions(ctx)
+	}
 	for i := range d.differ {
 		r.observer.SchemaDiffers(&d.differ[i])
 	}

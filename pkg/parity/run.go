@@ -118,6 +118,8 @@ type pass struct {
 	breaks Effect
 	// startedAt is what now() means in policies: on both sides, in all readings.
 	startedAt time.Time
+	// past says that the source is a baseline: nothing lags behind it.
+	past bool
 }
 
 // maxConfirming is how many tables may wait to have rows read again. Each keeps
