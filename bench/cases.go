@@ -12,6 +12,7 @@ const (
 	againstFloor = "floor"
 	againstSide  = "floor of one side"
 	againstMatch = "matching pass"
+	againstJoin  = "anti-join in psql"
 )
 
 // testCase is something to measure.
@@ -25,6 +26,7 @@ type testCase struct {
 	workers        int // a side
 	reference      string
 	slow           bool
+	join           string   // its reference; the case is how long verify looks for orphans
 	goal           float64  // highest ratio; 0: none
 	largest        int64    // bytes of the largest row
 	want           counts   // divergent rows
@@ -35,6 +37,7 @@ type testCase struct {
 const (
 	mainSection   = "Against the floor"
 	faultSection  = "With divergent rows, against the matching pass"
+	orphanSection = "Looking for orphans on both sides, against psql doing so"
 	workerSection = "By number of workers a side, against the floor"
 )
 
@@ -66,6 +69,10 @@ func allCases(n int64) []testCase {
 		{name: "every row, one column changed", target: "narrow_all", slow: true},
 		{name: "target truncated", target: "narrow_truncated", slow: true},
 	}
+	cases = append(cases, testCase{
+		name: "orphans, 1 million parents", section: orphanSection, target: "orphans", goal: 2,
+		join: `SELECT count(*) FROM c WHERE p IS NOT NULL AND NOT EXISTS (SELECT FROM p WHERE p.id = c.p)`,
+	})
 	for w := 1; w <= 4; w++ {
 		cases = append(cases, testCase{
 			name: fmt.Sprintf("workers %d", w), section: workerSection, target: "narrow",
@@ -85,8 +92,12 @@ func (c *testCase) complete(n int64) {
 	if c.section == "" {
 		c.section = mainSection
 	}
-	if c.reference = againstFloor; c.capture {
+	c.reference = againstFloor
+	switch {
+	case c.capture:
 		c.reference = againstSide
+	case c.join != "":
+		c.reference = againstJoin
 	}
 	if c.workers == 0 {
 		c.workers = snapshot.DefaultWorkers()

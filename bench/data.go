@@ -43,6 +43,16 @@ var datasets = []dataset{
 		after: []string{`ALTER TABLE w ADD PRIMARY KEY (id)`},
 	},
 	{
+		name: "orphans", table: "c", rows: whole,
+		columns: `id bigint, p bigint, b text`,
+		values:  `i, i * 7919 % 1000003, md5(i::text)`,
+		after: []string{
+			`ALTER TABLE c ADD PRIMARY KEY (id)`, `CREATE TABLE p (id bigint)`, `INSERT INTO p SELECT DISTINCT p FROM c`,
+			`ALTER TABLE p ADD PRIMARY KEY (id)`, `VACUUM (FREEZE, ANALYZE) p`,
+			`ALTER TABLE c ADD CONSTRAINT c_fk FOREIGN KEY (p) REFERENCES p NOT VALID`,
+		},
+	},
+	{
 		name: "big", table: "big", rows: func(int64) int64 { return 3 },
 		columns: `id int, b bytea`,
 		// 100 MB each: 16 bytes, repeated.

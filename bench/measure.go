@@ -102,6 +102,8 @@ func (b *bencher) runReference(ctx context.Context, c *testCase) (sample, error)
 	switch c.reference {
 	case againstFloor, againstSide:
 		return b.runFloor(ctx, c)
+	case againstJoin:
+		return b.runSQL(ctx, c, c.join)
 	}
 	match := *c
 	match.target, match.want, match.rows = c.source, counts{}, [2]int64{c.rows[0], c.rows[0]}
@@ -168,7 +170,29 @@ func (b *bencher) runVerify(ctx context.Context, c *testCase) (sample, error) {
 	if err := c.check(code, stdout); err != nil {
 		return s, fmt.Errorf("verifierd: %w\n%s", err, lastLines(stderr, 5))
 	}
-	return s, nil
+	if c.join != "" {
+		s.wall, err = orphanTime(stdout)
+	}
+	return s, err
+}
+
+// orphanTime returns how long a pass looked for orphans, of which it must have
+// asked both sides.
+func orphanTime(report []byte) (time.Duration, error) {
+	var o struct {
+		ForeignKeys []struct {
+			Source   struct{ Checked string } `json:"source"`
+			Target   struct{ Checked string } `json:"target"`
+			Duration float64                  `json:"duration_seconds"`
+		} `json:"foreign_keys"`
+	}
+	if err := json.Unmarshal(report, &o); err != nil {
+		return 0, err
+	}
+	if len(o.ForeignKeys) != 1 || o.ForeignKeys[0].Source.Checked != "anti-join" || o.ForeignKeys[0].Target.Checked != "anti-join" {
+		return 0, fmt.Errorf("orphans were looked for as %+v, want one foreign key by anti-join on both sides", o.ForeignKeys)
+	}
+	return time.Duration(o.ForeignKeys[0].Duration * float64(time.Second)), nil
 }
 
 // runCapture captures a baseline of the source, and checks how many rows are in

@@ -16,7 +16,7 @@ func writeReport(w io.Writer, o options, p *pair, load float64, results []result
 	if p.locale != [2]string{} {
 		fmt.Fprintf(w, "Text keys are collated with %s on the source and %s on the target.\n", p.locale[source], p.locale[target])
 	}
-	for _, section := range []string{mainSection, faultSection, workerSection} {
+	for _, section := range []string{mainSection, faultSection, orphanSection, workerSection} {
 		rows := [][]string{{"case", "ratio", "of the best", "lowest–highest", "CPU", "goal", "time", "reference", "client CPU", "peak memory", "budget"}}
 		for i := range results {
 			if results[i].section == section {

@@ -112,12 +112,20 @@ func (f *fileSettings) selectWith(o *daemon.Options) {
 			o.Map[source] = target
 		}
 	}
+	// What the flags leave out needs no policy and no references. Others of
+	// tables that are not selected are errors, found when the tables are known.
+	leftOut := func(table relation.Name) bool {
+		return len(named) > 0 && !matchAny(named, table) || matchAny(left, table)
+	}
 	o.Policies = make(map[relation.Name]daemon.Policy)
 	for table, policy := range f.Policies {
-		// What the flags leave out needs none. Any other policy of a table
-		// that is not selected is an error, found when the tables are known.
-		if (len(named) == 0 || matchAny(named, table)) && !matchAny(left, table) {
+		if !leftOut(table) {
 			o.Policies[table] = daemon.Policy(policy)
+		}
+	}
+	for _, reference := range f.References {
+		if !leftOut(reference.Table) {
+			o.References = append(o.References, reference)
 		}
 	}
 }

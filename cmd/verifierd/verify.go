@@ -88,6 +88,10 @@ func (p *program) verifyCommand() *cli.Command {
 				Name: "ignore-large-objects", Category: whatToCompare, DisableDefaultText: true,
 				Usage: "large objects, which are not compared, need not match",
 			},
+			&cli.BoolFlag{
+				Name: "counts-only", Category: whatToCompare, DisableDefaultText: true,
+				Usage: "count rows instead of comparing them, for a first look, and check nothing else",
+			},
 			&cli.StringSliceFlag{
 				Name: "skip-check", Category: whatToCompare,
 				Usage: "do not make `CHECK`: " + strings.Join(daemon.Checks(), ", ") + "; repeatable",
@@ -259,6 +263,7 @@ func newVerifyJob(c *cli.Context) (*verifyJob, error) {
 	o.StallTimeout = setting(c, "stall-timeout", c.Duration("stall-timeout"), file.Verify.StallTimeout)
 	o.MaxDivergences = c.Int("max-divergences")
 	o.IgnoreLargeObjects = setting(c, "ignore-large-objects", c.Bool("ignore-large-objects"), file.Verify.IgnoreLargeObjects)
+	o.CountsOnly = c.Bool("counts-only")
 	o.SpillDir = c.String("temp-dir")
 	o.Physical = setting(c, "amcheck", c.Bool("amcheck"), file.Verify.Amcheck)
 	o.Comments = file.Schema.Comments

@@ -54,6 +54,9 @@ type Migration struct {
 	Severity Severity
 	Schema   Schema
 	Verify   Verify
+	// References are foreign keys that the schema does not hold, by the source's
+	// names.
+	References []relation.ForeignKey
 }
 
 // Schema says how definitions are compared.

@@ -37,11 +37,12 @@ migrations:
     source: {zzzzzzzz: 1}
     groups: {g: {zzzzzzzz: 1}}
     columns: {a.b: {zzzzzzzz: 1, where: {zzzzzzzz: 1}}}
+    references: [{zzzzzzzz: 1}]
     severity: {zzzzzzzz: 1}
     verify: {zzzzzzzz: 1}
 `), o)
 	lists := regexp.MustCompile(`known here: (.*)`).FindAllStringSubmatch(err.Error(), -1)
-	if len(lists) != 9 {
+	if len(lists) != 10 {
 		t.Fatalf("%d lists of keys in %v", len(lists), err)
 	}
 	for _, list := range lists {

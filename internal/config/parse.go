@@ -58,12 +58,15 @@ func (d *document) migration(name string, v item) *Migration {
 		"groups": func(v item) {
 			d.each(v, func(name string, v item) { m.Groups = append(m.Groups, d.group(name, v)) })
 		},
-		"map":      func(v item) { m.Map = d.tableMap(v) },
-		"columns":  func(v item) { m.Policies = d.policies(v) },
+		"map":     func(v item) { m.Map = d.tableMap(v) },
+		"columns": func(v item) { m.Policies = d.policies(v) },
+		"references": func(v item) {
+			d.list(v, func(v item) { m.References = append(m.References, d.reference(v)) })
+		},
 		"severity": func(v item) { m.Severity = d.severity(v) },
 		"schema":   func(v item) { m.Schema = d.schema(v) },
 		"verify":   func(v item) { m.Verify = d.verify(v) },
-	}, unsupported{"references": "", "gate": "", "baselines": "", "playbook": ""})
+	}, unsupported{"gate": "", "baselines": "", "playbook": ""})
 	for _, s := range relation.Sides {
 		if !found[s.String()] {
 			d.wrong(v, "%s is missing: say which database it is, with dsn or dsn_file", s)
@@ -228,6 +231,38 @@ func (d *document) policy(v item) Policy {
 		}
 	}
 	return p
+}
+
+// reference reads a foreign key that the schema does not hold: where it leads
+// from and to, each as schema.table(column, …).
+func (d *document) reference(v item) relation.ForeignKey {
+	var ends [2]string
+	k := relation.ForeignKey{Declared: true}
+	end := func(i int, table *relation.Name, columns *[]string) func(item) {
+		return func(v item) {
+			s, ok := d.text(v)
+			if !ok {
+				return
+			}
+			ends[i] = s
+			var err error
+			if *table, *columns, err = relation.ParseColumns(s); err != nil {
+				d.wrong(v, "%w", err)
+			}
+		}
+	}
+	found := d.keys(v, fields{
+		"from": end(0, &k.Table, &k.Columns),
+		"to":   end(1, &k.References, &k.Referenced),
+	}, nil)
+	switch {
+	case !found["from"] || !found["to"]:
+		d.wrong(v, "want from and to, each as schema.table(column, …)")
+	case len(k.Columns) > 0 && len(k.Referenced) > 0 && len(k.Columns) != len(k.Referenced):
+		d.wrong(v, "from and to name different numbers of columns")
+	}
+	k.Name = ends[0] + " -> " + ends[1]
+	return k
 }
 
 func (d *document) columnList(v item) []string {

@@ -81,6 +81,8 @@ func (f stages) TableStage(_ relation.Name, stage string)          { f(stage) }
 func (stages) Diverged(relation.Name, *parity.Divergence)          {}
 func (stages) SchemaDiffers(*parity.SchemaDifference)              {}
 func (stages) TableFinished(*parity.Table)                         {}
+func (stages) ReferenceStarted(*parity.ReferenceCheck)             {}
+func (stages) ReferenceFinished(*parity.ReferenceCheck)            {}
 
 // TestPausedStandby: a standby whose replay is paused shows an old state, and
 // settles nothing; when it follows, it does.
@@ -157,3 +159,5 @@ func (f finished) RowsRead(_ relation.Name, side relation.Side, _, _ int64) {
 func (finished) Diverged(relation.Name, *parity.Divergence) {}
 func (finished) SchemaDiffers(*parity.SchemaDifference)     {}
 func (finished) TableFinished(*parity.Table)                {}
+func (finished) ReferenceStarted(*parity.ReferenceCheck)    {}
+func (finished) ReferenceFinished(*parity.ReferenceCheck)   {}

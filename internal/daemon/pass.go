@@ -36,12 +36,16 @@ type Options struct {
 	// MapOthers lets Map name tables that are not selected: it was made for
 	// more tables than these.
 	MapOthers bool
+	// References are foreign keys that the schema does not hold, by the source's
+	// names. What refers must be selected.
+	References []relation.ForeignKey
 	// Policies say how tables are compared, by the source's names, where the
 	// defaults do not serve. Each must be of a table that is selected.
 	Policies map[relation.Name]Policy
 
 	Workers            int               // connections a side that read; default: snapshot.DefaultWorkers
 	Read               snapshot.ReadMode // default: snapshot.Fast
+	CountsOnly         bool              // count rows instead of comparing them, and check nothing else
 	PerTable           bool              // a snapshot a table rather than one for all
 	Timeout            time.Duration     // ends the pass, which is then incomplete; 0: none
 	Recheck            time.Duration     // how long the target may take to catch up
@@ -156,11 +160,12 @@ func (db *databases) config(o Options, selected *selection, seed uint64) parity.
 	}
 	return parity.Config{
 		Tables: selected.tables, Open: [2]parity.Opener{db.opener(relation.Source), db.opener(relation.Target)},
-		PerTable: o.PerTable, Workers: db.workers, MaxRate: o.MaxRate, Recheck: o.Recheck, MaxRows: o.MaxDivergences,
+		CountsOnly: o.CountsOnly, PerTable: o.PerTable, Workers: db.workers, MaxRate: o.MaxRate, Recheck: o.Recheck, MaxRows: o.MaxDivergences,
 		AllRows: o.AllDivergences, Values: o.Values,
-		SpillDir: o.SpillDir, LargeObjects: whole && !o.IgnoreLargeObjects && !o.SchemaOnly,
+		SpillDir: o.SpillDir, LargeObjects: whole && !o.IgnoreLargeObjects && !o.SchemaOnly && !o.CountsOnly,
 		SeedFingerprint: rowhash.Fingerprint(seed), Notes: append(db.notes, selected.notes...), Skipped: selected.skipped,
 		Differences: selected.differences, SkipChecks: o.SkipChecks, Effects: o.Effects, Observer: o.Observer,
+		References: o.References, Also: selected.also, Renamed: o.Map,
 		Whole: whole, Exclude: o.Exclude, Comments: o.Comments, IgnoreSchema: o.IgnoreSchema, Physical: o.Physical, SchemaOnly: o.SchemaOnly,
 		LeafRows: o.tuning.leafRows, MemoryRows: o.tuning.memoryRows, MemoryBytes: o.tuning.memoryBytes,
 	}
@@ -285,6 +290,9 @@ type selection struct {
 	skipped     []string
 	notes       []string
 	differences []parity.SchemaDifference
+	// also are, for each side, tables that foreign keys of the selected ones lead
+	// to, and members that have some of their own.
+	also [2][]relation.Name
 }
 
 // choose selects the tables by the source's names.
@@ -296,7 +304,60 @@ func (db *databases) choose(ctx context.Context, o Options) (*selection, error) 
 			return nil, fmt.Errorf("list tables of the %s: %w", side, err)
 		}
 	}
-	return selectTables(lists, o)
+	s, err := selectTables(lists, o)
+	if err != nil || o.CountsOnly || o.SchemaOnly || slices.Contains(o.SkipChecks, parity.CheckOrphans) {
+		return s, err
+	}
+	return s, db.followReferences(ctx, o, s, lists[relation.Source])
+}
+
+// followReferences notes the tables that must be open for orphans to be looked
+// for, on both sides: each is asked for what the other one declares, too.
+func (db *databases) followReferences(ctx context.Context, o Options, s *selection, source []snapshot.Listed) error {
+	toTarget, toSource := maps.Clone(o.Map), make(map[relation.Name]relation.Name)
+	if toTarget == nil {
+		toTarget = make(map[relation.Name]relation.Name)
+	}
+	var names [2][]relation.Name
+	for _, t := range s.tables {
+		names[relation.Source], names[relation.Target] = append(names[relation.Source], t.Source), append(names[relation.Target], t.Target)
+		toTarget[t.Source] = t.Target
+	}
+	for from, to := range toTarget {
+		toSource[to] = from
+	}
+	add := func(side relation.Side, name relation.Name) {
+		there, mapped := [2]map[relation.Name]relation.Name{toTarget, toSource}[side][name]
+		if !mapped {
+			there = name
+		}
+		for side, name := range map[relation.Side]relation.Name{side: name, side.Other(): there} {
+			if !slices.Contains(names[side], name) {
+				names[side] = append(names[side], name)
+				s.also[side] = append(s.also[side], name)
+			}
+		}
+	}
+	selected := [2][]relation.Name{slices.Clone(names[0]), slices.Clone(names[1])}
+	for _, side := range relation.Sides {
+		keys, err := db.side[side].ForeignKeys(ctx, selected[side])
+		if err != nil {
+			return fmt.Errorf("on the %s: %w", side, err)
+		}
+		for i := range keys {
+			add(side, keys[i].Table)
+			add(side, keys[i].References)
+		}
+	}
+	var from []relation.Name
+	for _, k := range o.References {
+		if !slices.ContainsFunc(source, func(l snapshot.Listed) bool { return l.Name == k.References }) {
+			return fmt.Errorf("references of %s: the source has no table %s", k.Table, k.References)
+		}
+		add(relation.Source, k.References)
+		from = append(from, k.Table)
+	}
+	return checkSelected(source, s.tables, "references", from)
 }
 
 func selectTables(lists [2][]snapshot.Listed, o Options) (*selection, error) {

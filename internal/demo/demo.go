@@ -1,5 +1,5 @@
 // Package demo shows a pass on two servers of its own: it loads a small shop,
-// copies it, breaks three rows of the copy, and lets a pass find them.
+// copies it, breaks four rows of the copy, and lets a pass find them.
 package demo
 
 import (
@@ -69,7 +69,7 @@ func (d *demo) run(ctx context.Context) (*parity.Pass, error) {
 	if err := d.timed("Copy it to the target, table by table", func() error { return d.copyShop(ctx) }); err != nil {
 		return nil, err
 	}
-	if err := d.timed("Break three rows of the target, as a bad migration would", func() error { return d.plant(ctx) }); err != nil {
+	if err := d.timed("Break four rows of the target, as a bad migration would", func() error { return d.plant(ctx) }); err != nil {
 		return nil, err
 	}
 	pass, err := d.verify(ctx)
@@ -250,7 +250,7 @@ func (d *demo) verify(ctx context.Context) (*parity.Pass, error) {
 		return pass, errors.New("the pass did not find exactly what was planted: this is a bug of verifierd")
 	}
 	d.say("")
-	d.say("All three were found, and nothing else. The exit code is %d, which means \"diverged\":",
+	d.say("All were found, and nothing else. The exit code is %d, which means \"diverged\":",
 		report.ExitCode(pass.Verdict))
 	d.say("a script or a rollout tool would stop here. A match ends with 0, an incomplete pass with 2.")
 	return pass, nil
@@ -307,6 +307,16 @@ func foundRows(pass *parity.Pass) []row {
 				key = []string{"row hash " + div.RowHash}
 			}
 			rows = append(rows, row{text.Name(t.Name), div.Kind.String(), strings.Join(key, " "), strings.Join(div.Columns, ", ")})
+		}
+	}
+	for i := range pass.References {
+		r := &pass.References[i]
+		for _, o := range r.Sample[relation.Target] {
+			var refers []string
+			for _, v := range o.Refers {
+				refers = append(refers, v.Column+"="+text.Value(v.Value, 0))
+			}
+			rows = append(rows, row{text.Name(r.ForeignKey[relation.Target].Table), "orphan", strings.Join(refers, " "), ""})
 		}
 	}
 	return rows

@@ -85,7 +85,7 @@ SELECT timestamptz '2026-01-01 00:00Z' + i % 20000 * interval '5 min', (ARRAY['i
 FROM generate_series(1, 40000) i`},
 }
 
-// planted are the rows that are broken on the target.
+// planted are the rows that are broken on the target, as what they are found.
 var planted = []struct {
 	row
 	sql, how string
@@ -105,14 +105,22 @@ var planted = []struct {
 		`UPDATE orders SET total = total + 0.01 WHERE id = 31415`,
 		"an order's total is off by a cent",
 	},
+	{
+		row{"public.items", "extra", "order_id=70000 line=1", ""},
+		`INSERT INTO items VALUES (70000, 1, 'SKU-1', 1, 9.99)`,
+		"a line arrives for an order that nobody has",
+	},
 }
 
+// plantedOrphan is what the last of them is besides.
+var plantedOrphan = row{"public.items", "orphan", "order_id=70000", ""}
+
 func plantedRows() []row {
-	rows := make([]row, len(planted))
-	for i, p := range planted {
-		rows[i] = p.row
+	var rows []row
+	for _, p := range planted {
+		rows = append(rows, p.row)
 	}
-	return rows
+	return append(rows, plantedOrphan)
 }
 
 // on runs f with a connection to a database of one side.
@@ -206,6 +214,10 @@ func copyTable(ctx context.Context, source, target *pgx.Conn, table string) erro
 
 func (d *demo) plant(ctx context.Context) error {
 	return d.on(ctx, relation.Target, database, func(conn *pgx.Conn) error {
+		// As some loaders do: foreign keys are not looked at.
+		if _, err := conn.Exec(ctx, "SET session_replication_role = replica"); err != nil {
+			return fmt.Errorf("plant a divergence: %w", err)
+		}
 		for _, p := range planted {
 			tag, err := conn.Exec(ctx, p.sql)
 			if err != nil {

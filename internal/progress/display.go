@@ -49,13 +49,15 @@ type Display struct {
 
 	tables sync.Map // relation.Name to *table, of the tables being compared
 
-	mu        sync.Mutex // guards what follows
-	pending   bytes.Buffer
-	closed    bool
-	overall   overall
-	reading   parity.Reading
-	running   []*table // in the order in which they started
-	nameWidth int
+	mu      sync.Mutex // guards what follows
+	pending bytes.Buffer
+	closed  bool
+	overall overall
+	reading parity.Reading
+	running []*table // in the order in which they started
+	// references are those of running that stand for foreign keys.
+	references map[*parity.ReferenceCheck]*table
+	nameWidth  int
 }
 
 // New starts a display on w. Close ends it.
@@ -67,6 +69,8 @@ func New(w io.Writer, opts Options) *Display {
 		wake:   make(chan struct{}, 1),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
+
+		references: make(map[*parity.ReferenceCheck]*table),
 	}
 	if opts.Terminal {
 		go d.drawBars()
@@ -184,6 +188,36 @@ func (d *Display) TableFinished(outcome *parity.Table) {
 	d.say(d.finishedLine(outcome))
 }
 
+// ReferenceStarted begins to show that orphans are looked for.
+func (d *Display) ReferenceStarted(r *parity.ReferenceCheck) {
+	t := newTable(parity.TableStart{Name: r.ForeignKey[relation.Source].Table})
+	stage := "looking for orphans of " + text.Prose(r.ForeignKey[relation.Source].Name)
+	t.stage.Store(&stage)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	d.references[r] = t
+	d.running = append(d.running, t)
+	d.poke()
+}
+
+// ReferenceFinished leaves a line if there is something to say.
+func (d *Display) ReferenceFinished(r *parity.ReferenceCheck) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t := d.references[r]; t != nil {
+		delete(d.references, r)
+		d.running = slices.DeleteFunc(d.running, func(other *table) bool { return other == t })
+	}
+	if r.Complete && r.Orphans == [2]int64{} {
+		return
+	}
+	name := text.Name(r.ForeignKey[relation.Source].Table)
+	d.say(text.PadRight(name, d.nameWidth) + "  " + text.Prose(r.ForeignKey[relation.Source].Name) + ": " + text.Prose(r.Reason))
+}
+
 func (d *Display) table(name relation.Name) *table {
 	if t, ok := d.tables.Load(name); ok {
 		return t.(*table)
@@ -292,7 +326,7 @@ func finishedRows(t *parity.Table, reading parity.Reading) string {
 	if reading == parity.ReadingSource {
 		return text.Plural(source.ReadRows, "row", "rows")
 	}
-	if !source.Read || !target.Read {
+	if !source.Read && !source.Counted || !target.Read && !target.Counted {
 		return text.Count(source.ReadRows) + "+" + text.Count(target.ReadRows) + " rows read"
 	}
 	if source.Rows == target.Rows {

@@ -56,3 +56,15 @@ func (m multi) TableFinished(t *parity.Table) {
 		o.TableFinished(t)
 	}
 }
+
+func (m multi) ReferenceStarted(r *parity.ReferenceCheck) {
+	for _, o := range m {
+		o.ReferenceStarted(r)
+	}
+}
+
+func (m multi) ReferenceFinished(r *parity.ReferenceCheck) {
+	for _, o := range m {
+		o.ReferenceFinished(r)
+	}
+}

@@ -16,8 +16,9 @@ const apiVersion = "v1"
 // they are added, never renamed, and lists are never null.
 type document struct {
 	documentHead
-	Tables []documentTable  `json:"tables"`
-	Schema []documentSchema `json:"schema"`
+	Tables      []documentTable     `json:"tables"`
+	Schema      []documentSchema    `json:"schema"`
+	ForeignKeys []documentReference `json:"foreign_keys"`
 	documentTail
 }
 
@@ -27,6 +28,7 @@ type documentHead struct {
 	ToolVersion     string             `json:"tool_version,omitempty"`
 	Verdict         parity.Verdict     `json:"verdict"`
 	Complete        bool               `json:"complete"`
+	CountsOnly      bool               `json:"counts_only"` // rows were counted, and not compared
 	Reason          string             `json:"reason"`
 	StartedAt       timestamp          `json:"started_at"`
 	FinishedAt      timestamp          `json:"finished_at"`
@@ -37,10 +39,10 @@ type documentHead struct {
 	Summary         summary            `json:"summary"`
 }
 
-// documentTail is what a pass says of the whole. Orphans and sequences are
-// empty as long as NotChecked names them.
+// documentTail is what a pass says of the whole. Sequences are empty as long as
+// NotChecked names them.
 type documentTail struct {
-	Orphans    []struct{}           `json:"orphans"`
+	Orphans    []documentOrphans    `json:"orphans"`
 	Sequences  []documentSequence   `json:"sequences"`
 	Corruption []documentCorruption `json:"corruption"`
 	NotChecked []string             `json:"not_checked"`
@@ -108,6 +110,7 @@ type documentTableSide struct {
 	Rows     int64  `json:"rows"`
 	Root     string `json:"root"`
 	Read     bool   `json:"read"`
+	Counted  bool   `json:"counted"`
 	ReadRows int64  `json:"read_rows"`
 }
 
@@ -185,6 +188,7 @@ type summary struct {
 	SchemaDrift int   `json:"schema_drifts"`
 	Sequences   int   `json:"sequences"`        // compared
 	Behind      int   `json:"sequences_behind"` // of which are behind
+	Orphans     int64 `json:"orphans"`          // that only the target has
 }
 
 func (s *summary) divergent() int64 { return s.Missing + s.Extra + s.Mismatched }
@@ -221,6 +225,9 @@ func summarize(p *parity.Pass) summary {
 			s.Sequences++
 		}
 	}
+	for i := range p.References {
+		s.Orphans += p.References[i].New
+	}
 	for i := range p.Schema {
 		switch p.Schema[i].Severity {
 		case parity.Breaks:
@@ -237,7 +244,8 @@ func newDocument(p *parity.Pass, opts Options) *document {
 		documentHead: newHead(p, opts),
 		Tables:       make([]documentTable, len(p.Tables)),
 		Schema:       make([]documentSchema, len(p.Schema)),
-		documentTail: newTail(p),
+		ForeignKeys:  newReferences(p),
+		documentTail: newTail(p, policy(opts)),
 	}
 	for i := range p.Tables {
 		d.Tables[i] = newTable(&p.Tables[i], d.Values)
@@ -254,6 +262,7 @@ func newHead(p *parity.Pass, opts Options) documentHead {
 		ToolVersion:     opts.ToolVersion,
 		Verdict:         p.Verdict,
 		Complete:        p.Complete,
+		CountsOnly:      p.CountsOnly,
 		Reason:          p.Reason,
 		StartedAt:       timestamp(p.StartedAt),
 		FinishedAt:      timestamp(p.FinishedAt),
@@ -265,9 +274,9 @@ func newHead(p *parity.Pass, opts Options) documentHead {
 	}
 }
 
-func newTail(p *parity.Pass) documentTail {
+func newTail(p *parity.Pass, values parity.ValuePolicy) documentTail {
 	return documentTail{
-		Orphans:    []struct{}{},
+		Orphans:    newOrphans(p, values),
 		Sequences:  newSequences(p),
 		Corruption: newCorruption(p),
 		NotChecked: list(p.NotChecked),

@@ -36,6 +36,7 @@ type page struct {
 	Schema                 []pageSchema
 	Sequences              []pageSequence
 	Damage                 []string
+	References             []pageReference
 	Warnings               []string
 	Notes, Skipped         []string
 	NotChecked             []string
@@ -130,6 +131,7 @@ func newPage(p *parity.Pass, opts Options) *page {
 	for i := range differences {
 		d.Schema = append(d.Schema, newPageSchema(&differences[i]))
 	}
+	d.References = newPageReferences(p, values)
 	return d
 }
 
@@ -157,6 +159,7 @@ func pageCards(p *parity.Pass) []card {
 		{"Tables diverged", text.Count(int64(s.Diverged)), bad(int64(s.Diverged), "diverged")},
 		{"Tables incomplete", text.Count(int64(s.Incomplete)), bad(int64(s.Incomplete), "incomplete")},
 		{"Schema breaks", text.Count(int64(s.SchemaBreak)), bad(int64(s.SchemaBreak), "diverged")},
+		{"New orphans", text.Count(s.Orphans), bad(s.Orphans, "diverged")},
 		{"Duration", text.Duration(p.FinishedAt.Sub(p.StartedAt)), ""},
 	}
 }

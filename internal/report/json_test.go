@@ -20,6 +20,7 @@ type contract struct {
 	ToolVersion     string           `json:"tool_version"`
 	Verdict         string           `json:"verdict"`
 	Complete        bool             `json:"complete"`
+	CountsOnly      bool             `json:"counts_only"`
 	Reason          string           `json:"reason"`
 	StartedAt       string           `json:"started_at"`
 	FinishedAt      string           `json:"finished_at"`
@@ -62,8 +63,33 @@ type contract struct {
 		Notes    []string `json:"notes"`
 		Duration float64  `json:"duration_seconds"`
 	} `json:"tables"`
-	Orphans []struct{} `json:"orphans"`
-	Schema  []struct {
+	Orphans []struct {
+		Side       string               `json:"side"`
+		Table      string               `json:"table"`
+		Constraint string               `json:"constraint"`
+		Columns    []string             `json:"columns"`
+		References string               `json:"references"`
+		Rows       int64                `json:"rows"`
+		New        int64                `json:"new"`
+		Shared     int64                `json:"shared"`
+		Sample     []map[string]*string `json:"sample"`
+		Keys       []map[string]*string `json:"keys"`
+	} `json:"orphans"`
+	ForeignKeys []struct {
+		Constraint string           `json:"constraint"`
+		Declared   bool             `json:"declared"`
+		Verdict    string           `json:"verdict"`
+		Complete   bool             `json:"complete"`
+		Reason     string           `json:"reason"`
+		New        int64            `json:"new"`
+		Shared     int64            `json:"shared"`
+		Healed     int64            `json:"healed"`
+		Volatile   int64            `json:"volatile"`
+		Source     contractReferrer `json:"source"`
+		Target     contractReferrer `json:"target"`
+		Duration   float64          `json:"duration_seconds"`
+	} `json:"foreign_keys"`
+	Schema []struct {
 		Table    string `json:"table"`
 		Object   string `json:"object"`
 		Kind     string `json:"kind"`
@@ -106,10 +132,23 @@ type contractSide struct {
 	SnapshotAt *string `json:"snapshot_at"`
 }
 
+type contractReferrer struct {
+	Table      string   `json:"table"`
+	Columns    []string `json:"columns"`
+	References string   `json:"references"`
+	Referenced []string `json:"referenced"`
+	Declares   bool     `json:"declares"`
+	Validated  bool     `json:"validated"`
+	Enforced   bool     `json:"enforced"`
+	Checked    string   `json:"checked"`
+	Orphans    int64    `json:"orphans"`
+}
+
 type contractTableSide struct {
 	Rows     int64  `json:"rows"`
 	Root     string `json:"root"`
 	Read     bool   `json:"read"`
+	Counted  bool   `json:"counted"`
 	ReadRows int64  `json:"read_rows"`
 }
 
@@ -122,6 +161,10 @@ func TestJSONContract(t *testing.T) {
 	}
 	if got.APIVersion != "v1" || got.Verdict != "diverged" || got.StartedAt != "2026-03-14T08:26:53.589Z" {
 		t.Errorf("api_version %q, verdict %q, started_at %q", got.APIVersion, got.Verdict, got.StartedAt)
+	}
+	if o := got.Orphans[0]; o.Side != "target" || o.Table != "public.items" || o.Constraint != "items_order_fk" || o.References != "public.orders" ||
+		o.Rows != 3 || fmt.Sprint(o.Columns) != "[order_id]" || *o.Sample[0]["order_id"] != "17" || *o.Keys[0]["id"] != "6" {
+		t.Errorf("orphans %+v", o)
 	}
 	table := got.Tables[3]
 	row := table.Rows[0]
@@ -227,7 +270,7 @@ func TestStream(t *testing.T) {
 	}
 	want := map[string]int{
 		"pass_started": 1, "table_started": 1, "schema": len(p.Schema), "divergence": 8 * each,
-		"table_finished": len(p.Tables), "pass_finished": 1,
+		"table_finished": len(p.Tables), "foreign_key": len(p.References), "pass_finished": 1,
 	}
 	if fmt.Sprint(events) != fmt.Sprint(want) {
 		t.Errorf("events %v, want %v", events, want)

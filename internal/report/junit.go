@@ -57,8 +57,8 @@ type junitResult struct {
 }
 
 // writeJUnit renders a pass as a test suite: a case for the pass itself, so
-// that a pass without a table can fail, one for each table, and one for each
-// schema difference. A failure is a divergence, an error is what could not be
+// that a pass without a table can fail, one for each table, each schema
+// difference, and each foreign key. A failure is a divergence, an error is what could not be
 // established.
 func writeJUnit(w io.Writer, p *parity.Pass, opts Options) error {
 	cases := []junitCase{junitPass(p)}
@@ -73,6 +73,9 @@ func writeJUnit(w io.Writer, p *parity.Pass, opts Options) error {
 	}
 	for i := range p.Corruption {
 		cases = append(cases, junitCorruption(&p.Corruption[i]))
+	}
+	for i := range p.References {
+		cases = append(cases, junitReference(&p.References[i], policy(opts)))
 	}
 	totals := junitTotals{Tests: len(cases), Time: junitTime(p.FinishedAt.Sub(p.StartedAt))}
 	for i := range cases {

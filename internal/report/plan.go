@@ -13,6 +13,7 @@ type planDocument struct {
 	Target      planSide         `json:"target"`
 	Tables      []planTable      `json:"tables"`
 	Schema      []documentSchema `json:"schema"`
+	ForeignKeys []planReference  `json:"foreign_keys"`     // to check for orphans
 	Expected    *float64         `json:"expected_seconds"` // null: unknown
 	Unknown     string           `json:"expected_unknown_reason,omitempty"`
 	Guessed     bool             `json:"expected_is_a_guess"`
@@ -67,6 +68,7 @@ func newPlanDocument(p *parity.Plan, opts Options) *planDocument {
 		Guessed:     p.Guessed,
 		Unknown:     p.Unknown,
 		Schema:      make([]documentSchema, len(p.Schema)),
+		ForeignKeys: newPlanReferences(p),
 	}
 	for i := range p.Schema {
 		d.Schema[i] = newSchema(&p.Schema[i])

@@ -173,9 +173,51 @@ func divergedPass() *parity.Pass {
 		{Name: name("public", "locked"), TargetName: name("public", "locked"), Reason: "the role may not read it on the source"},
 	}
 	p.Corruption = []parity.Corruption{{Side: relation.Target, Table: name("public", "items"), Object: "index public.items_pkey", Problem: "item order invariant violated for index \"items_pkey\""}}
+	p.References = references()
 	p.Notes = []string{"Both sides have the same system identifier: one is a clone of the other."}
 	p.Skipped = []string{"public.spatial_ref_sys: owned by extension postgis", "public.v: a view, compared only when named"}
 	return p
+}
+
+// references has one foreign key of each kind: without orphans, with new and
+// shared ones, with shared ones alone, and one that could not be checked.
+func references() []parity.ReferenceCheck {
+	key := func(table, constraint, column, to string) [2]relation.ForeignKey {
+		k := relation.ForeignKey{
+			Name: constraint, Table: name("public", table), Columns: []string{column}, References: name("public", to), Referenced: []string{"id"},
+			Validated: true, Enforced: true,
+		}
+		return [2]relation.ForeignKey{k, k}
+	}
+	orphan := func(id, refers string) parity.Orphan {
+		return parity.Orphan{
+			Key: []parity.NamedValue{{Column: "id", Value: val(id)}}, Refers: []parity.NamedValue{{Column: "order_id", Value: val(refers)}},
+		}
+	}
+	both := [2]bool{true, true}
+	declared := key("audit", "public.audit(order_id) -> public.orders(id)", "order_id", "orders")
+	declared[0].Declared, declared[1].Declared = true, true
+	return []parity.ReferenceCheck{
+		{
+			ForeignKey: key("items", "items_product_fk", "product_id", "products"), Declares: both, Way: [2]parity.Way{parity.AntiJoin, parity.ByDigest},
+			Verdict: parity.Match, Complete: true, Reason: "no orphans", Duration: 1200 * time.Millisecond,
+		},
+		{
+			ForeignKey: key("items", "items_order_fk", "order_id", "orders"), Declares: both, Way: [2]parity.Way{parity.AntiJoin, parity.AntiJoin},
+			Orphans: [2]int64{1, 3}, New: 2, Shared: 1, Healed: 1, Verdict: parity.Diverged, Complete: true,
+			Reason: "2 orphans that the source does not have; 1 orphan that the source has, too; 1 orphan only at the pass's snapshots",
+			Sample: [2][]parity.Orphan{{orphan("5", "16")}, {orphan("6", "17"), orphan("7", "18")}},
+		},
+		{
+			ForeignKey: declared, Declares: both, Way: [2]parity.Way{parity.AntiJoin, parity.AntiJoin},
+			Orphans: [2]int64{1200, 1200}, Shared: 1200, Verdict: parity.Match, Complete: true, Reason: "1,200 orphans that the source has, too",
+			Sample: [2][]parity.Orphan{{orphan("1", "90")}, {orphan("1", "90")}},
+		},
+		{
+			ForeignKey: key("events", "events_user_fk", "user_id", "users"), Declares: [2]bool{true, false},
+			Reason: "no privilege to read public.users on the target; GRANT SELECT ON TABLE public.users TO verifier",
+		},
+	}
 }
 
 // hostilePass has text in it that no terminal, XML or page may see as it is.
@@ -202,6 +244,11 @@ func hostilePass() *parity.Pass {
 	p.Schema = []parity.SchemaDifference{
 		{Table: n, Object: evil, Kind: evil, Severity: parity.Breaks, Source: evil, Target: evil, Hint: evil},
 	}
+	k := relation.ForeignKey{Name: evil, Table: n, Columns: []string{evil}, References: n, Referenced: []string{evil}}
+	p.References = []parity.ReferenceCheck{{
+		ForeignKey: [2]relation.ForeignKey{k, k}, New: 1, Verdict: parity.Diverged, Complete: true, Reason: evil,
+		Sample: [2][]parity.Orphan{1: {{Key: row, Refers: row}}},
+	}}
 	p.Notes, p.Skipped, p.NotChecked = []string{evil}, []string{evil}, []string{evil}
 	return p
 }
@@ -272,6 +319,10 @@ func plan() *parity.Plan {
 		Guessed: true,
 		Schema: []parity.SchemaDifference{
 			{Table: name("public", "new"), Object: "table", Kind: "extra", Severity: parity.Drifts, Target: "public.new"},
+		},
+		References: []parity.PlannedReference{
+			{Name: "items_order_fk", ForeignKey: references()[1].ForeignKey[0]},
+			{Name: "events_user_fk", ForeignKey: references()[3].ForeignKey[0], Problems: []string{"no privilege to read public.users on the target"}},
 		},
 		Expected: 192 * time.Second,
 		Problems: []string{"the target is a standby without hot_standby_feedback"},
@@ -352,9 +403,9 @@ func TestXML(t *testing.T) {
 		failures, errors int
 	}{
 		{"match", matchedPass(), 0, 0},
-		{"diverged", divergedPass(), 8, 2},
+		{"diverged", divergedPass(), 9, 3},
 		{"no table", outOfTables, 0, 1},
-		{"hostile", hostilePass(), 3, 0},
+		{"hostile", hostilePass(), 4, 0},
 		{"zero", &parity.Pass{}, 0, 1},
 	} {
 		var got suites

@@ -240,7 +240,7 @@ func count(n int64, exact bool) string {
 
 // rowsRead renders the number of rows of one side.
 func rowsRead(s parity.TableSide) string {
-	if !s.Read {
+	if !s.Read && !s.Counted {
 		return "–"
 	}
 	return text.Count(s.Rows)
@@ -264,6 +264,10 @@ func tableVerdict(t *parity.Table) string {
 // proven says in one sentence what a pass established about rows.
 func proven(p *parity.Pass) string {
 	s := summarize(p)
+	if p.CountsOnly {
+		return fmt.Sprintf("Rows were counted, not compared: both sides have as many in %s of %s.",
+			text.Count(int64(s.Match)), text.Plural(int64(s.Tables), "table", "tables"))
+	}
 	read := func(side relation.Side) bool {
 		for i := range p.Tables {
 			if !p.Tables[i].Side[side].Read {

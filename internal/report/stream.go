@@ -25,6 +25,7 @@ type Stream struct {
 	line     bytes.Buffer
 	err      error // the first; nothing is written after it
 	finished map[relation.Name]bool
+	checked  map[string]bool // foreign keys
 	differs  map[parity.SchemaDifference]bool
 }
 
@@ -36,6 +37,7 @@ func NewStream(w io.Writer, opts Options) *Stream {
 		now:      time.Now,
 		w:        w,
 		finished: make(map[relation.Name]bool),
+		checked:  make(map[string]bool),
 		differs:  make(map[parity.SchemaDifference]bool),
 	}
 }
@@ -80,6 +82,11 @@ type schemaDiffers struct {
 type tableFinished struct {
 	event
 	documentTable
+}
+
+type referenceFinished struct {
+	event
+	documentReference
 }
 
 // passFinished is the report without its tables and differences, which have
@@ -134,6 +141,24 @@ func (s *Stream) TableFinished(t *parity.Table) {
 	s.write(tableFinished{s.event("table_finished"), newTableHead(t, s.values)})
 }
 
+// ReferenceFinished writes a foreign_key line.
+func (s *Stream) ReferenceFinished(r *parity.ReferenceCheck) {
+	s.mu.Lock()
+	s.checked[referenceID(r)] = true
+	s.mu.Unlock()
+	s.write(referenceFinished{s.event("foreign_key"), newReference(r)})
+}
+
+func referenceID(r *parity.ReferenceCheck) string {
+	return r.ForeignKey[relation.Source].String() + " " + r.ForeignKey[relation.Target].String()
+}
+
+func (s *Stream) toldChecked(r *parity.ReferenceCheck) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.checked[referenceID(r)]
+}
+
 // Finish writes what the pass holds and the stream was not told, then the
 // pass_finished line with the verdict and the summary, and returns the first
 // error of any write. A stream without a pass_finished line was cut off.
@@ -151,7 +176,12 @@ func (s *Stream) Finish(pass *parity.Pass) error {
 			s.TableFinished(&pass.Tables[i])
 		}
 	}
-	s.write(passFinished{s.event("pass_finished"), newHead(pass, s.opts), newTail(pass)})
+	for i := range pass.References {
+		if !s.toldChecked(&pass.References[i]) {
+			s.ReferenceFinished(&pass.References[i])
+		}
+	}
+	s.write(passFinished{s.event("pass_finished"), newHead(pass, s.opts), newTail(pass, s.values)})
 	return s.firstError()
 }
 

@@ -27,6 +27,7 @@ func writeTable(w io.Writer, p *parity.Pass, opts Options) error {
 	t.schema(p.Schema)
 	t.sequences(p.Sequences)
 	t.corruption(p.Corruption)
+	t.references(p, policy(opts))
 	t.sentences("Skipped", p.Skipped)
 	t.sentences("Notes", p.Notes)
 	t.sentences("Warnings", p.Warnings)
@@ -460,6 +461,7 @@ func writePlanTable(w io.Writer, p *parity.Plan, opts Options) error {
 	t.servers(p.Server)
 	t.planned(p.Tables)
 	t.schema(p.Schema)
+	t.plannedReferences(p)
 	t.sentences("Skipped", p.Skipped)
 	t.sentences("Notes", plannedNotes(p))
 	t.budget(p)
@@ -637,6 +639,11 @@ func plannedProblems(p *parity.Plan) int {
 	distinct := make(map[string]bool)
 	for i := range p.Tables {
 		for _, s := range p.Tables[i].Problems {
+			distinct[s] = true
+		}
+	}
+	for i := range p.References {
+		for _, s := range p.References[i].Problems {
 			distinct[s] = true
 		}
 	}

@@ -52,6 +52,7 @@ func newAgainst(baselines [2]*Baseline, config Config) *against {
 			config.Exclude = append(config.Exclude, p)
 		}
 	}
+	// A baseline does not hold what its rows refer to.
 	config.SkipChecks = append(slices.Clone(config.SkipChecks), CheckOrphans)
 	if len(config.Tables) < len(source.Contents) { // what belongs to others is kept together with it
 		config.SkipChecks = append(config.SkipChecks, CheckSchema, CheckSequences)

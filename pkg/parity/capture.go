@@ -91,7 +91,7 @@ func (r *runner) capture(ctx context.Context, b *Baseline, like *Baseline) error
 // captureDefinitions reads what there is beside rows. If all tables were
 // selected, that is also what belongs to none.
 func (r *runner) captureDefinitions(ctx context.Context, reader Reader, b *Baseline) error {
-	scope := relation.SchemaScope{Tables: r.names()[relation.Source], Whole: len(b.Tables) == 0}
+	scope := relation.SchemaScope{Tables: r.selected()[relation.Source], Whole: len(b.Tables) == 0}
 	for _, text := range b.Exclude {
 		p, err := relation.ParsePattern(text)
 		if err != nil {

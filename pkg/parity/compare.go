@@ -33,6 +33,16 @@ type comparison struct {
 	readRows   [2]atomic.Int64
 	// candidates differed at the pass's snapshots.
 	candidates *spool
+	// differingCount is what was counted, where only that is done, if the sides
+	// were shown to differ; healedCount, that they did so only at first.
+	differingCount [2]int64
+	healedCount    bool
+	// differing are the keys of the first of them, for the references; manyDiffer
+	// says that there are more.
+	differing  [][]byte
+	manyDiffer bool
+	scanned    scanResult    // of the pass's snapshots, once scanEnded is closed
+	scanEnded  chan struct{} // also closed when there was no scan
 	accounted  bool
 	// suspects is how many rows differ at least, by the leaves alone.
 	suspects int64
@@ -98,9 +108,9 @@ func (c *comparison) scan(ctx context.Context) {
 	}
 }
 
-// resolve looks the table up on both sides and plans the form. It reports
+// findTables looks the table up on both sides and checks its policy. It reports
 // whether there is anything to read.
-func (c *comparison) resolve(ctx context.Context) bool {
+func (c *comparison) findTables(ctx context.Context) bool {
 	names := [2]relation.Name{c.result.Name, c.result.TargetName}
 	var absent [2]bool
 	for _, side := range relation.Sides {
@@ -132,6 +142,15 @@ func (c *comparison) resolve(ctx context.Context) bool {
 	}
 	c.result.Unverified = c.rules.unverified()
 	c.result.Filtered = c.rules.where != [2]string{}
+	return true
+}
+
+// resolve looks the table up and plans the form. It reports whether there is
+// anything to read.
+func (c *comparison) resolve(ctx context.Context) bool {
+	if !c.findTables(ctx) {
+		return false
+	}
 	c.planned = planForm(c.at.table[0], c.at.table[1], [2]string{c.at.reader[0].Server().Encoding, c.at.reader[1].Server().Encoding}, c.rules)
 	c.schema = append(c.schema, c.planned.differences...)
 	c.incomplete = append(c.incomplete, c.planned.gaps...)
@@ -225,6 +244,7 @@ func (c *comparison) collect(ctx context.Context, leaves []int) error {
 	defer func() { c.candidates = candidates }() // also those of a search that failed
 	var buf []byte
 	keep := func(d *difference) error {
+		c.noteDiffering(d)
 		d.account(&rest)
 		buf = d.appendTo(buf[:0])
 		return candidates.append(buf)
@@ -236,11 +256,12 @@ func (c *comparison) collect(ctx context.Context, leaves []int) error {
 	if 2*len(left) > len(leaves) {
 		// Most rows are to be read again anyway: start over with all.
 		candidates.close()
-		candidates = nil
+		candidates, c.differing, c.manyDiffer = nil, nil, false
 		if settled, err := c.collectQuietly(ctx, leaves); err != nil || settled {
 			return err
 		}
 		candidates = newSpool(c.spill.limit, c.spill.dir)
+		c.differing, c.manyDiffer = nil, false
 		rest, left = c.unexplained(), leaves
 	}
 	if len(left) > 0 {
@@ -323,12 +344,7 @@ func (c *comparison) conclude(started time.Time) Table {
 	if found := n.Confirmed() + n.Healed + n.Volatile; !c.accounted && found < c.suspects {
 		c.incomplete = append(c.incomplete, fmt.Sprintf("at least %s differed at the pass's snapshots", countRows(c.suspects)))
 	}
-	var broken []string
-	for i := range c.schema {
-		if c.schema[i].Severity == Breaks && c.breaks == Fail {
-			broken = append(broken, c.schema[i].Object+" "+schemaVerb(c.schema[i].Kind)+c.targetName(&c.schema[i]))
-		}
-	}
+	broken := c.brokenParts()
 	t.Complete = len(c.incomplete) == 0
 	var reasons []string
 	if n.Confirmed() > 0 {
@@ -363,6 +379,17 @@ func (c *comparison) conclude(started time.Time) Table {
 		t.Notes = append(t.Notes, "values are not shown: the table has too many columns for that")
 	}
 	return *t
+}
+
+// brokenParts names the differences in definition that break.
+func (c *comparison) brokenParts() []string {
+	var broken []string
+	for i := range c.schema {
+		if c.schema[i].Severity == Breaks && c.breaks == Fail {
+			broken = append(broken, c.schema[i].Object+" "+schemaVerb(c.schema[i].Kind)+c.targetName(&c.schema[i]))
+		}
+	}
+	return broken
 }
 
 // underPolicy qualifies a match of tables whose policies leave something out.

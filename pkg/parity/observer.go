@@ -25,6 +25,10 @@ type Observer interface {
 	SchemaDiffers(d *SchemaDifference)
 	// TableFinished is called with a table's outcome.
 	TableFinished(table *Table)
+	// ReferenceStarted is called before a foreign key's orphans are looked for.
+	ReferenceStarted(reference *ReferenceCheck)
+	// ReferenceFinished is called with a foreign key's outcome.
+	ReferenceFinished(reference *ReferenceCheck)
 }
 
 // PassStart describes a pass at its beginning.
@@ -76,5 +80,11 @@ func (NoObserver) SchemaDiffers(*SchemaDifference) {}
 
 // TableFinished does nothing.
 func (NoObserver) TableFinished(*Table) {}
+
+// ReferenceStarted does nothing.
+func (NoObserver) ReferenceStarted(*ReferenceCheck) {}
+
+// ReferenceFinished does nothing.
+func (NoObserver) ReferenceFinished(*ReferenceCheck) {}
 
 var _ Observer = NoObserver{}

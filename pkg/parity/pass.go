@@ -65,9 +65,11 @@ type Pass struct {
 	// PerTable says that each table was read at snapshots of its own, which
 	// are later than those in Server: tables are not consistent with each other.
 	PerTable   bool
+	CountsOnly bool // rows were counted, and not compared
 	Server     [2]SideInfo
 	Tables     []Table
 	Schema     []SchemaDifference
+	References []ReferenceCheck // foreign keys, and what the configuration declares
 	Sequences  []Sequence
 	Corruption []Corruption
 	// Definitions is how many definitions of the source were compared, beyond
@@ -132,9 +134,15 @@ type Table struct {
 // conditions: they may be wrong, and nothing was compared.
 func (t *Table) FilteredOut() bool { return t.Filtered && t.Empty() }
 
-// Empty reports whether both sides were read and no row of them was compared.
+// Empty reports whether both sides were read, or counted, and had no row to
+// compare.
 func (t *Table) Empty() bool {
-	return t.Side[0].Read && t.Side[1].Read && t.Side[0].Rows == 0 && t.Side[1].Rows == 0
+	for _, s := range t.Side {
+		if !s.Read && !s.Counted || s.Rows > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // TableSide is what was read of a table on one side.
@@ -142,6 +150,8 @@ type TableSide struct {
 	Rows int64  // at the pass's snapshot
 	Root string // hex of the tree's root; empty when the table was not read
 	Read bool   // whether the table was read wholly
+	// Counted says that Rows was counted, and nothing read.
+	Counted bool
 	// ReadRows counts the rows that arrived, also those of an unfinished read.
 	ReadRows int64
 }

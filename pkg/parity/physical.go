@@ -44,7 +44,7 @@ func (c *comparison) checkPhysically(ctx context.Context) {
 
 // readInvalidIndexes lists the indexes that are not valid.
 func (r *runner) readInvalidIndexes(ctx context.Context, all *pair) error {
-	names := r.names()
+	names := r.selected()
 	for _, side := range relation.Sides {
 		var err error
 		if r.invalid[side], err = all.reader[side].InvalidIndexes(ctx, names[side]); err != nil {

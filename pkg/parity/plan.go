@@ -25,6 +25,8 @@ type Plan struct {
 	// Guessed says that Expected rests on a guess: the table that was sampled
 	// was never analyzed.
 	Guessed bool
+	// References are the foreign keys whose orphans would be looked for.
+	References []PlannedReference
 	// Problems would make the pass incomplete; each names what mends it.
 	Problems []string
 	// Notes are what a DBA should know before the pass: what it evicts,
@@ -47,6 +49,13 @@ type PlannedTable struct {
 	Problems         []string
 	Unverified       []string // what the policy leaves out, a sentence each
 	Notes            []string
+}
+
+// PlannedReference is a foreign key as a pass would check it.
+type PlannedReference struct {
+	Name       string
+	ForeignKey relation.ForeignKey // by the source's names
+	Problems   []string
 }
 
 // PlannedSide is one side of a planned table.
@@ -90,6 +99,11 @@ func MakePlan(ctx context.Context, config Config) (*Plan, error) {
 	}
 	for _, names := range config.Tables {
 		if err := p.addTable(ctx, names); err != nil {
+			return nil, err
+		}
+	}
+	if config.checks(CheckOrphans) {
+		if err := p.addReferences(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -163,6 +177,32 @@ func (p *planner) addTable(ctx context.Context, names Tables) error {
 		}
 	}
 	p.plan.Tables = append(p.plan.Tables, t)
+	return nil
+}
+
+// addReferences lists the foreign keys, and what stands in the way of checking
+// them.
+func (p *planner) addReferences(ctx context.Context) error {
+	list, err := p.planReferences(ctx, &p.at)
+	if err != nil {
+		return err
+	}
+	compared := make(map[relation.Name]*comparison)
+	for _, names := range p.config.Tables {
+		compared[names.Source] = &comparison{}
+	}
+	for _, c := range list {
+		c.at = p.at
+		k := &c.result.ForeignKey[relation.Source]
+		c.child, c.parent = compared[k.Table], compared[k.References]
+		planned := PlannedReference{Name: c.result.Name(), ForeignKey: *k}
+		for _, side := range relation.Sides {
+			if err := c.resolve(ctx, side); err != nil {
+				planned.Problems = append(planned.Problems, err.Error())
+			}
+		}
+		p.plan.References = append(p.plan.References, planned)
+	}
 	return nil
 }
 

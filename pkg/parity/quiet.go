@@ -18,7 +18,7 @@ func (c *comparison) collectQuietly(ctx context.Context, leaves []int) (settled 
 	defer c.rechecks.release()
 	var fresh pair
 	defer fresh.close()
-	lag, err := c.reopenBoth(ctx, &fresh, c.subscriptions, 0)
+	lag, err := reopenBoth(ctx, &fresh, c.subscriptions, 0, c.reopen)
 	if err != nil || lag != unknownLag {
 		return false, err
 	}
@@ -33,6 +33,7 @@ func (c *comparison) collectQuietly(ctx context.Context, leaves []int) (settled 
 	var counts Counts
 	var buf []byte
 	err = c.finder(&fresh).find(ctx, leaves, func(d *difference) error {
+		c.noteDiffering(d)
 		d.account(&rest)
 		counts.add(d, c.keyless())
 		if !c.allRows {

@@ -67,6 +67,26 @@ type Reader interface {
 	Find(ctx context.Context, t *relation.Table, form *relation.Form, values bool,
 		wanted func(key []byte, hash merkle.Hash) bool, emit func(hash merkle.Hash, row *relation.Row) error) error
 
+	// Count counts the rows of the table that fulfil a condition; "": all.
+	Count(ctx context.Context, t *relation.Table, where string) (int64, error)
+
+	// ForeignKeys lists the foreign keys of the named tables and their members.
+	ForeignKeys(ctx context.Context, names []relation.Name) ([]relation.ForeignKey, error)
+
+	// Reference says how the side compares the columns of a foreign key, which
+	// it need not have itself.
+	Reference(ctx context.Context, key *relation.ForeignKey) (*relation.Reference, error)
+
+	// Orphans emits the rows that refer to no row, among those of the form, from
+	// one goroutine.
+	Orphans(ctx context.Context, ref *relation.Reference, form *relation.Form, emit func(row *relation.Row) error) error
+
+	// OrphansAmong is Orphans among the rows that have one of the keys, and those
+	// that refer to one of the parents, through indexes. Keys are those of
+	// childForm and parentForm.
+	OrphansAmong(ctx context.Context, ref *relation.Reference, form, childForm, parentForm *relation.Form, keys, parents [][]byte,
+		emit func(row *relation.Row) error) error
+
 	// Unchanged reports an error if the table was truncated, rewritten or
 	// dropped since the snapshot.
 	Unchanged(ctx context.Context, t *relation.Table) error

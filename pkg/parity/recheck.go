@@ -113,7 +113,7 @@ func (c *comparison) round(ctx context.Context, pending *spool, w *window, pause
 
 	fresh := pair{}
 	defer fresh.close()
-	lag, err := c.reopenBoth(ctx, &fresh, w.subscriptions, pause)
+	lag, err := reopenBoth(ctx, &fresh, w.subscriptions, pause, c.reopen)
 	if err != nil {
 		return nil, false, err
 	}
@@ -121,8 +121,23 @@ func (c *comparison) round(ctx context.Context, pending *spool, w *window, pause
 	if err != nil {
 		return nil, false, err
 	}
+	judge, final, unsettled := w.judge(c.quiet(&fresh, replication), lag, replication, c.recheck)
+	if unsettled != "" {
+		c.unsettled = unsettled
+	}
+	rest = newSpool(c.spill.limit, c.spill.dir)
+	if err := c.reread(ctx, &fresh, pending, rest, judge); err != nil {
+		rest.close()
+		return nil, false, err
+	}
+	return rest, final, nil
+}
+
+// judge says what may be concluded from a reading of fresh snapshots, whether it
+// is the last one, and what keeps all from being settled, if anything does.
+func (w *window) judge(quiet bool, lag replicationState, replication [2]relation.Replication, recheck time.Duration) (judge judgement, final bool, unsettled string) {
 	w.subscriptions = replication[relation.Target].Subscriptions
-	judge := judgement{quiet: c.quiet(&fresh, replication)}
+	judge.quiet, final = quiet, quiet
 	now := time.Now()
 	if w.began.IsZero() {
 		w.began = now
@@ -132,24 +147,18 @@ func (c *comparison) round(ctx context.Context, pending *spool, w *window, pause
 			}
 		}
 	}
-	final = judge.quiet
-	if now.Sub(w.began) >= c.recheck && !final {
+	if now.Sub(w.began) >= recheck && !final {
 		w.late++
 		if lag == behind {
-			c.unsettled = "could not be settled: replication to the target is behind"
+			unsettled = "could not be settled: replication to the target is behind"
 		} else if side, frozen := w.frozen(replication); frozen {
-			c.unsettled = fmt.Sprintf("could not be settled: the %s is a standby whose replay is paused, behind, or without its primary", side)
+			unsettled = fmt.Sprintf("could not be settled: the %s is a standby whose replay is paused, behind, or without its primary", side)
 		} else {
 			judge.late = true
 		}
 		final = w.late > 1 || !judge.late
 	}
-	rest = newSpool(c.spill.limit, c.spill.dir)
-	if err := c.reread(ctx, &fresh, pending, rest, judge); err != nil {
-		rest.close()
-		return nil, false, err
-	}
-	return rest, final, nil
+	return judge, final, unsettled
 }
 
 // judgement is what a round may conclude.
@@ -173,21 +182,21 @@ func (w *window) frozen(replication [2]relation.Replication) (side relation.Side
 // reopenBoth takes fresh snapshots, the source's before the target's, and in
 // between waits at most so long for replication to bring the target up to the
 // source's.
-func (c *comparison) reopenBoth(ctx context.Context, fresh *pair, subscriptions []relation.Subscription, atMost time.Duration) (replicationState, error) {
-	if err := c.reopen(ctx, fresh, relation.Source); err != nil {
+func reopenBoth(ctx context.Context, fresh *pair, subscriptions []relation.Subscription, atMost time.Duration, reopen func(context.Context, *pair, relation.Side) error) (replicationState, error) {
+	if err := reopen(ctx, fresh, relation.Source); err != nil {
 		return unknownLag, err
 	}
 	lag, err := awaitReplication(ctx, fresh.reader[relation.Source], subscriptions, atMost)
 	if err != nil {
 		return unknownLag, err
 	}
-	return lag, c.reopen(ctx, fresh, relation.Target)
+	return lag, reopen(ctx, fresh, relation.Target)
 }
 
 // reopen takes a fresh snapshot of a side and checks that the table still has
 // the shape that it had.
 func (c *comparison) reopen(ctx context.Context, fresh *pair, side relation.Side) error {
-	name := c.planned.Table[side]
+	name := [2]relation.Name{c.result.Name, c.result.TargetName}[side]
 	r, err := c.open[side](ctx, []relation.Name{name})
 	if err != nil {
 		return err
@@ -197,7 +206,15 @@ func (c *comparison) reopen(ctx context.Context, fresh *pair, side relation.Side
 	if err != nil {
 		return err
 	}
-	was := c.at.table[side]
+	if err := unaltered(c.at.table[side], t, side); err != nil {
+		return err
+	}
+	fresh.table[side] = t
+	return nil
+}
+
+// unaltered returns an error unless a table is what it was.
+func unaltered(was, t *relation.Table, side relation.Side) error {
 	same := len(was.Columns) == len(t.Columns) && t.OID == was.OID && len(t.Members) == len(was.Members)
 	for i := 0; same && i < len(t.Columns); i++ {
 		same = t.Columns[i].Name == was.Columns[i].Name && t.Columns[i].Type.OID == was.Columns[i].Type.OID
@@ -206,13 +223,12 @@ func (c *comparison) reopen(ctx context.Context, fresh *pair, side relation.Side
 		same = t.Members[i].OID == was.Members[i].OID && t.Members[i].Filenode == was.Members[i].Filenode
 	}
 	if !same {
-		return fmt.Errorf("%s was altered, truncated or rewritten on the %s during the pass", name, side)
+		return fmt.Errorf("%s was altered, truncated or rewritten on the %s during the pass", t.Name, side)
 	}
-	fresh.table[side] = t
 	return nil
 }
 
-// quiet reports whether nothing was committed on either side since the pass's
+// isQuiet reports whether nothing was committed on either side since the pass's
 // snapshots and nothing can be under way. It is a reason not to wait, never one
 // to accuse.
 func (c *comparison) quiet(fresh *pair, replication [2]relation.Replication) bool {

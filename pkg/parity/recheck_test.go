@@ -136,6 +136,26 @@ func (r *fakeReader) InvalidIndexes(context.Context, []relation.Name) ([]relatio
 	return nil, nil
 }
 
+func (r *fakeReader) Count(context.Context, *relation.Table, string) (int64, error) {
+	return 0, errors.New("not asked for")
+}
+
+func (r *fakeReader) ForeignKeys(context.Context, []relation.Name) ([]relation.ForeignKey, error) {
+	return nil, nil
+}
+
+func (r *fakeReader) Reference(context.Context, *relation.ForeignKey) (*relation.Reference, error) {
+	return nil, errors.New("not asked for")
+}
+
+func (r *fakeReader) Orphans(context.Context, *relation.Reference, *relation.Form, func(*relation.Row) error) error {
+	return errors.New("not asked for")
+}
+
+func (r *fakeReader) OrphansAmong(context.Context, *relation.Reference, *relation.Form, *relation.Form, *relation.Form, [][]byte, [][]byte, func(*relation.Row) error) error {
+	return errors.New("not asked for")
+}
+
 func (r *fakeReader) Locks() relation.LockBudget { return relation.LockBudget{} }
 
 func (r *fakeReader) Rate(context.Context, *relation.Table, *relation.Form, time.Duration) (relation.Rate, error) {

@@ -31,6 +31,9 @@ type Config struct {
 	Tables []Tables
 	// Open takes a snapshot of each side.
 	Open [2]Opener
+	// CountsOnly counts the rows of the tables instead of comparing them. No
+	// other checks are made.
+	CountsOnly bool
 	// PerTable takes a snapshot for each table, and gives it back when the
 	// table is done, so that vacuum and DDL are not held up for the whole
 	// pass. By default one snapshot serves all tables, which are then
@@ -58,6 +61,15 @@ type Config struct {
 	// LargeObjects says that large objects count: if there are any, the pass
 	// is incomplete, since they are not compared.
 	LargeObjects bool
+	// References are those that the configuration declares, by the source's
+	// names, beside the foreign keys of both schemas.
+	References []relation.ForeignKey
+	// Also names, for each side, tables that are not compared, but referred to,
+	// or members with foreign keys of their own. The snapshots are to serve them.
+	Also [2][]relation.Name
+	// Renamed names tables of the source that are called otherwise on the target,
+	// also those that are not compared.
+	Renamed map[relation.Name]relation.Name
 	// SkipChecks are the checks that are not made.
 	SkipChecks []Check
 	// Effects says what the checks' findings do to the verdict.
@@ -163,7 +175,7 @@ func newRunner(config Config) *runner {
 			rechecks: make(limiter, 1), confirming: make(limiter, maxConfirming), sketching: semaphore.NewWeighted(sketchBudget),
 		},
 		result: Pass{
-			StartedAt: time.Now(), PerTable: config.PerTable, SeedFingerprint: config.SeedFingerprint,
+			StartedAt: time.Now(), PerTable: config.PerTable, CountsOnly: config.CountsOnly, SeedFingerprint: config.SeedFingerprint,
 			Notes: slices.Clone(config.Notes), Skipped: config.Skipped, NotChecked: config.notChecked(), Schema: slices.Clone(config.Differences),
 		},
 	}
@@ -237,17 +249,42 @@ func (r *runner) compare(ctx context.Context) error {
 		r.judgeSchema(ctx)
 		return ctx.Err()
 	}
+	var references []*reference
+	if r.config.checks(CheckOrphans) {
+		var err error
+		if references, err = r.planReferences(ctx, &all); err != nil {
+			r.incomplete = append(r.incomplete, "orphans were not looked for: "+describeTrouble(ctx, err))
+		}
+	}
 	r.start(&all)
 	if r.config.PerTable {
 		all.close() // it has been looked at; each table has its own
 	}
-	r.compareAll(ctx, &all)
+	if r.config.CountsOnly {
+		r.countAll(ctx, &all)
+		return ctx.Err()
+	}
+	r.compareAll(ctx, &all, references)
 	r.judgeSequences(ctx)
 	r.judgeSchema(ctx)
 	return ctx.Err()
 }
 
+// names are the tables that the snapshots are to serve.
 func (r *runner) names() [2][]relation.Name {
+	names := r.selected()
+	for side, also := range r.config.Also {
+		for _, name := range also {
+			if !slices.Contains(names[side], name) {
+				names[side] = append(names[side], name)
+			}
+		}
+	}
+	return names
+}
+
+// selected are the tables that are compared.
+func (r *runner) selected() [2][]relation.Name {
 	var names [2][]relation.Name
 	for _, t := range r.config.Tables {
 		names[relation.Source] = append(names[relation.Source], t.Source)
@@ -327,19 +364,25 @@ func (r *runner) start(all *pair) {
 
 // compareAll compares the tables in order, several at once: while the
 // last chunks of one are read, the workers that are free begin the next.
-func (r *runner) compareAll(ctx context.Context, all *pair) {
+func (r *runner) compareAll(ctx context.Context, all *pair, references []*reference) {
 	r.result.Tables = make([]Table, len(r.config.Tables))
+	comparisons := make([]*comparison, len(r.config.Tables))
+	bySource := make(map[relation.Name]*comparison)
+	for i, names := range r.config.Tables {
+		comparisons[i] = &comparison{
+			pass: &r.pass, policy: names.Policy, targetOnly: names.TargetOnly, ignore: r.config.IgnoreSchema,
+			reported: lowest[Divergence]{limit: r.maxRows}, scanEnded: make(chan struct{}),
+		}
+		bySource[names.Source] = comparisons[i]
+	}
+	defer r.checkReferences(ctx, references, all, bySource)()
 	schema := make([][]SchemaDifference, len(r.config.Tables))
-	compared := make([]*comparison, len(r.config.Tables))
 	reading := make(limiter, r.workers+1)
 	var wg sync.WaitGroup
 	for i, names := range r.config.Tables {
-		c := &comparison{
-			pass: &r.pass, policy: names.Policy, targetOnly: names.TargetOnly, ignore: r.config.IgnoreSchema, reported: lowest[Divergence]{limit: r.maxRows},
-		}
+		c := comparisons[i]
 		c.result.Name, c.result.TargetName = names.Source, names.Target
 		started := time.Now()
-		compared[i] = c
 		finish := func() {
 			c.ignoreSchema()
 			r.result.Tables[i] = c.conclude(started)
@@ -351,6 +394,7 @@ func (r *runner) compareAll(ctx context.Context, all *pair) {
 		}
 		if err := reading.acquire(ctx); err != nil {
 			c.fail(errors.New(notCompared + describeTrouble(ctx, err)))
+			c.finishScan()
 			finish()
 			continue
 		}
@@ -363,8 +407,8 @@ func (r *runner) compareAll(ctx context.Context, all *pair) {
 	wg.Wait()
 	for i, s := range schema {
 		r.result.Schema = append(r.result.Schema, s...)
-		r.formed(compared[i])
-		r.result.Corruption = append(r.result.Corruption, compared[i].corrupt...)
+		r.formed(comparisons[i])
+		r.result.Corruption = append(r.result.Corruption, comparisons[i].corrupt...)
 	}
 }
 
@@ -379,6 +423,7 @@ func (r *runner) compareOne(ctx context.Context, c *comparison, all *pair, relea
 		defer c.at.close()
 		if err != nil {
 			c.fail(err)
+			c.finishScan()
 			release()
 			return
 		}
@@ -387,6 +432,7 @@ func (r *runner) compareOne(ctx context.Context, c *comparison, all *pair, relea
 		c.moment[side] = c.at.reader[side].Moment()
 	}
 	c.scan(ctx)
+	c.finishScan()
 	c.checkPhysically(ctx)
 	if r.config.PerTable {
 		c.at.close()
@@ -462,6 +508,8 @@ func (r *runner) matchReason(rows int64, filteredOut []string) string {
 	suffix := underPolicy(slices.ContainsFunc(p.Tables, func(t Table) bool { return len(t.Unverified) > 0 }))
 	healed := slices.ContainsFunc(p.Tables, func(t Table) bool { return t.Divergences.Healed > 0 })
 	switch {
+	case p.CountsOnly:
+		return fmt.Sprintf("%s with %s: both sides have as many; the rows were not compared", countTables(len(p.Tables)), countRows(rows))
 	case rows == 0 && len(filteredOut) > 0:
 		return fmt.Sprintf("%s, nothing to compare: no row fulfils the condition of %s", countTables(len(p.Tables)), summarise(filteredOut))
 	case rows == 0:

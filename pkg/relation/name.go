@@ -62,6 +62,55 @@ func ParseName(s string) (Name, error) {
 	return Name{parts[0].text, parts[1].text}, nil
 }
 
+// ParseColumns reads schema.table(column, …): a table and some of its columns.
+// Each name may be double-quoted.
+func ParseColumns(s string) (table Name, columns []string, err error) {
+	fail := func() (Name, []string, error) {
+		return Name{}, nil, errors.New("want schema.table(column, …)")
+	}
+	s = strings.TrimSpace(s)
+	open := -1
+	quoted := false
+	for i := 0; i < len(s) && open < 0; i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '(' && !quoted:
+			open = i
+		}
+	}
+	list, closed := strings.CutSuffix(s, ")")
+	if open < 0 || !closed {
+		return fail()
+	}
+	if table, err = ParseName(strings.TrimSpace(s[:open])); err != nil {
+		return fail()
+	}
+	for rest := list[open+1:]; ; {
+		rest = strings.TrimSpace(rest)
+		name := rest
+		if strings.HasPrefix(rest, `"`) {
+			part, after, err := nextPart(rest)
+			if err != nil {
+				return fail()
+			}
+			name, rest = part.text, strings.TrimSpace(after)
+		} else if i := strings.IndexByte(rest, ','); i >= 0 {
+			name, rest = strings.TrimSpace(rest[:i]), rest[i:]
+		} else {
+			rest = ""
+		}
+		if name == "" || rest != "" && rest[0] != ',' {
+			return fail()
+		}
+		columns = append(columns, name)
+		if rest == "" {
+			return table, columns, nil
+		}
+		rest = rest[1:]
+	}
+}
+
 // QuoteIdent quotes an identifier for use in SQL.
 func QuoteIdent(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 

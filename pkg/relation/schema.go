@@ -102,3 +102,35 @@ func (o *Object) Property(name string) string {
 	}
 	return ""
 }
+
+// Reference is a foreign key as one side can check it.
+type Reference struct {
+	ForeignKey
+	// On says in SQL when a row p is referred to by a row c: a condition a column.
+	On []string
+	// Meaning names how the columns are compared, where that is the same on every
+	// server that names it so. Empty: equal rows may refer to another row elsewhere.
+	Meaning string
+}
+
+// String names the foreign key for people: "items_order_fk of public.items".
+func (k *ForeignKey) String() string {
+	if k.Declared {
+		return "reference " + k.Name
+	}
+	return displayIdent(k.Name) + " of " + k.Table.String()
+}
+
+// Own returns those members of a table that a foreign key from or to it
+// concerns: its partitions, but no heirs.
+func (t *Table) Own() []Member {
+	if t.Kind == Partitioned {
+		return t.Members
+	}
+	for i := range t.Members {
+		if t.Members[i].OID == t.OID {
+			return t.Members[i : i+1]
+		}
+	}
+	return nil
+}

@@ -56,6 +56,7 @@ type bulkConn struct {
 	reads   atomic.Uint64 // reads that returned
 	lowered atomic.Bool   // the watcher set the mark to 1 to let a tail through
 	stalled atomic.Bool   // the watcher closed the connection
+	patient atomic.Bool   // it may be silent for long: somebody else looks after it
 	mark    mark          // nil where there is none
 }
 
@@ -160,6 +161,15 @@ func (c *bulkConn) Close() error {
 	return c.Conn.Close()
 }
 
+// giveUp closes a connection on which nothing arrives, which wakes its reader;
+// that then reports errStalled.
+func (c *bulkConn) giveUp() {
+	if c.stalled.CompareAndSwap(false, true) {
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.Close()
+	}
+}
+
 // remark sets the mark to what the reader wants, and lets the watcher lower it
 // again. The watcher may be anywhere in between its own two steps, which are the
 // other way round: it says lowered, then lowers. So lowered never stands while
@@ -241,10 +251,11 @@ func (w *watcher) look(now time.Time) {
 				c.mark.set(1)
 			}
 		}
-		if now.Sub(s.since) > w.stall && c.stalled.CompareAndSwap(false, true) {
-			// Closing wakes the reader; it then reports errStalled.
-			_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
-			_ = c.Close()
+		if c.patient.Load() {
+			s.since = now
+		}
+		if now.Sub(s.since) > w.stall {
+			c.giveUp()
 		}
 	}
 }
