@@ -61,7 +61,6 @@ var pinned = []setting{
 	{name: "lc_numeric", value: "C"},
 	{name: "lc_time", value: "C"},
 	{name: "xmlbinary", value: "base64"},
-	{name: "standard_conforming_strings", value: "on"}, // a policy's expressions are checked under it
 	{name: "enable_tidscan", value: "on"},
 	{name: "enable_seqscan", value: "on"},
 	{name: "jit", value: "off"},
