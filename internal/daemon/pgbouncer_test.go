@@ -23,9 +23,9 @@ import (
 	"github.com/verifierd/verifierd/pkg/relation"
 )
 
-// envNeedPgbouncer, if set, makes tests fail rather than be skipped where there
-// is no pgbouncer, which no package manager of ours can fetch.
-const envNeedPgbouncer = "VERIFIERD_TEST_NEED_PGBOUNCER"
+// envNeedTools, if set, makes tests fail rather than be skipped where a program
+// that we cannot fetch is missing: pgbouncer, pg_dump.
+const envNeedTools = "VERIFIERD_TEST_NEED_TOOLS"
 
 // pooled returns the DSN of the same database through a pgbouncer in
 // transaction mode, which has so many connections to the server.
@@ -36,10 +36,10 @@ func pooled(t *testing.T, dsn string, size int) string {
 		program, err = exec.LookPath("/usr/sbin/pgbouncer") // Debian's, for whom it is not in the PATH
 	}
 	if err != nil {
-		if os.Getenv(envNeedPgbouncer) != "" {
+		if os.Getenv(envNeedTools) != "" {
 			t.Fatal("no pgbouncer: install it, for example with apt-get install pgbouncer")
 		}
-		t.Skipf("no pgbouncer: install it, for example with apt-get install pgbouncer; %s=1 makes this an error", envNeedPgbouncer)
+		t.Skipf("no pgbouncer: install it, for example with apt-get install pgbouncer; %s=1 makes this an error", envNeedTools)
 	}
 	u, err := url.Parse(dsn)
 	if err != nil {

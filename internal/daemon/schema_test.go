@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +69,48 @@ func TestSchemaVersionsAgree(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDumped restores a dump of the oldest server on the newest: rows,
+// definitions and sequences are the same.
+func TestDumped(t *testing.T) {
+	t.Parallel()
+	dsn := pairOf(t)
+	pgtest.Exec(t, dsn[0], richSchema(t), `INSERT INTO public.customers (mail, name, code) SELECT i || '@x', 'n' || i, 'A' FROM generate_series(1, 100) i`)
+	for _, statement := range dump(t, dsn[0]) {
+		pgtest.Exec(t, dsn[1], statement)
+	}
+	o := options(t, dsn)
+	o.Comments = true
+	p := check(t, o)
+	if p.Verdict != parity.Match || len(describeSchema(p)) > 0 || len(p.Sequences) == 0 || len(p.References) == 0 {
+		t.Errorf("%s: %s\n%s\n%d sequences, %d foreign keys", p.Verdict, p.Reason, strings.Join(describeSchema(p), "\n"), len(p.Sequences), len(p.References))
+	}
+}
+
+// dump returns what restores a database, as SQL. It skips the test if there is
+// no pg_dump of the server's version or a later one.
+func dump(t *testing.T, dsn string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "pg_dump", "--inserts", "--no-owner", "--dbname", dsn).Output()
+	if err != nil {
+		var failed *exec.ExitError
+		if os.Getenv(envNeedTools) != "" || errors.As(err, &failed) && !strings.Contains(string(failed.Stderr), "version mismatch") {
+			t.Fatalf("pg_dump: %v\n%s", err, errorText(err))
+		}
+		t.Skipf("no pg_dump that reads this server: %v", err)
+	}
+	// Newer versions guard what follows with commands of psql.
+	lines := slices.DeleteFunc(strings.Split(string(out), "\n"), func(line string) bool { return strings.HasPrefix(line, "\\") })
+	return []string{strings.Join(lines, "\n")}
+}
+
+func errorText(err error) string {
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return string(failed.Stderr)
+	}
+	return ""
 }
 
 // schemaChange is what somebody did to the target, how to take it back, and
@@ -195,6 +240,7 @@ var schemaChanges = []schemaChange{
 	{"ALTER DOMAIN public.email DROP NOT NULL", "ALTER DOMAIN public.email SET NOT NULL", "domain public.email changed breaks (not null -> nullable)"},
 	{"ALTER SEQUENCE public.free INCREMENT BY -4", "ALTER SEQUENCE public.free INCREMENT BY -3", "sequence public.free changed drifts (increment -3 -> increment -4)"},
 	{"ALTER SEQUENCE public.shared CACHE 20", "ALTER SEQUENCE public.shared CACHE 10", "sequence public.shared changed cosmetic (cache 10 -> cache 20)"},
+	{"REVOKE ALL ON SCHEMA public FROM PUBLIC", "GRANT USAGE ON SCHEMA public TO PUBLIC", "grant PUBLIC on schema public missing drifts (CREATE, USAGE -> )"},
 	{"CREATE SCHEMA more", "DROP SCHEMA more", "schema more extra drifts ( -> schema more)"},
 	{"CREATE EXTENSION citext", "DROP EXTENSION citext", "extension citext extra drifts ( -> schema public, version 1.%s)"},
 }

@@ -487,7 +487,10 @@ func (c *schemaComparison) same(s, t *relation.Object, property string) bool {
 	case "columns", "referenced":
 		return c.sameText(s, t, property) || s.Property("type") == "foreign key" && c.samePairs(s, t)
 	case "privileges":
-		return c.privileges(was) == c.privileges(is)
+		asMade := s.Property(relation.Initial) != "" && t.Property(relation.Initial) != ""
+		return asMade || c.privileges(was) == c.privileges(is)
+	case relation.Initial:
+		return true
 	case "labels", "comment", "settings", "library", "options":
 		return was == is
 	}
@@ -740,6 +743,9 @@ func (c *schemaComparison) lacking(s, t *relation.Object) {
 func (c *schemaComparison) noted(table relation.Name, o *relation.Object, kind string, severity Severity) {
 	var parts []string
 	for _, p := range o.Properties {
+		if p.Name == relation.Initial {
+			continue
+		}
 		parts = append(parts, describeProperty(p.Name, p.Value, p.Value))
 	}
 	text := strings.Join(parts, ", ")

@@ -15,6 +15,10 @@ type Object struct {
 	Properties []Property
 }
 
+// Initial is the property of a grant that the server itself has made, and
+// nobody changed.
+const Initial = "initial"
+
 // Property is one part of an object's definition.
 type Property struct{ Name, Value string }
 

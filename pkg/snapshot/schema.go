@@ -496,27 +496,28 @@ WHERE c.contype = 'c' AND `+userSchema+` AND `+owned("pg_type", "t.oid")+` ORDER
 }
 
 // loadGrants reads who but the owner may do what. Where nothing was granted or
-// revoked, the defaults count; what the server itself granted on a schema,
-// which differs between versions, does not, unless somebody changed it.
+// revoked, the defaults count. What the server itself granted on a schema is
+// marked: it differs between versions.
 func (l *schemaLoader) loadGrants(ctx context.Context) error {
 	arms := []string{
-		`SELECT 'pg_class', c.oid, 0::int2, c.relowner, coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))
+		`SELECT 'pg_class', c.oid, 0::int2, c.relowner, coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)), false
  FROM ` + l.labelled("pg_class") + ` JOIN pg_class c ON c.oid = r.oid`,
-		`SELECT 'pg_attribute', c.oid, a.attnum, c.relowner, a.attacl
+		`SELECT 'pg_attribute', c.oid, a.attnum, c.relowner, a.attacl, false
  FROM ` + l.all() + ` JOIN pg_class c ON c.oid = r.oid JOIN pg_attribute a ON a.attrelid = r.oid AND a.attacl IS NOT NULL`,
 	}
 	if l.scope.Whole {
-		arms = append(arms, `SELECT 'pg_proc', p.oid, 0::int2, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)) FROM pg_proc p JOIN `+l.labelled("pg_proc")+` ON r.oid = p.oid`,
-			`SELECT 'pg_type', t.oid, 0::int2, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner)) FROM pg_type t JOIN `+l.labelled("pg_type")+` ON r.oid = t.oid`,
-			`SELECT 'pg_namespace', n.oid, 0::int2, n.nspowner, n.nspacl FROM pg_namespace n JOIN `+l.labelled("pg_namespace")+` ON r.oid = n.oid
- WHERE NOT EXISTS (SELECT 1 FROM pg_init_privs i WHERE i.classoid = 'pg_namespace'::regclass AND i.objoid = n.oid AND i.initprivs = n.nspacl)`)
+		arms = append(arms, `SELECT 'pg_proc', p.oid, 0::int2, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)), false FROM pg_proc p JOIN `+l.labelled("pg_proc")+` ON r.oid = p.oid`,
+			`SELECT 'pg_type', t.oid, 0::int2, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner)), false FROM pg_type t JOIN `+l.labelled("pg_type")+` ON r.oid = t.oid`,
+			`SELECT 'pg_namespace', n.oid, 0::int2, n.nspowner, n.nspacl,
+ EXISTS (SELECT 1 FROM pg_init_privs i WHERE i.classoid = 'pg_namespace'::regclass AND i.objoid = n.oid AND i.initprivs = n.nspacl)
+ FROM pg_namespace n JOIN `+l.labelled("pg_namespace")+` ON r.oid = n.oid`)
 	}
 	return l.each(ctx, `SELECT o.catalog, o.oid, o.sub, x.grantee = 0, coalesce(g.rolname, x.grantee::text),
  string_agg(DISTINCT x.privilege_type || CASE WHEN x.is_grantable THEN ' with grant option' ELSE '' END, ', '
-  ORDER BY x.privilege_type || CASE WHEN x.is_grantable THEN ' with grant option' ELSE '' END)
-FROM (`+strings.Join(arms, "\nUNION ALL ")+`) o(catalog, oid, sub, owner, acl)
+  ORDER BY x.privilege_type || CASE WHEN x.is_grantable THEN ' with grant option' ELSE '' END), o.initial
+FROM (`+strings.Join(arms, "\nUNION ALL ")+`) o(catalog, oid, sub, owner, acl, initial)
 CROSS JOIN LATERAL aclexplode(o.acl) x LEFT JOIN pg_roles g ON g.oid = x.grantee
-WHERE x.grantee <> o.owner GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 5`, func(r []string) {
+WHERE x.grantee <> o.owner GROUP BY 1, 2, 3, 4, 5, 7 ORDER BY 1, 2, 3, 5`, func(r []string) {
 		key := r[0] + " " + r[1]
 		grantee := "PUBLIC"
 		if r[3] != "t" {
@@ -535,7 +536,7 @@ WHERE x.grantee <> o.owner GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 5`, func(r [
 		if on.on != "" {
 			grantee += " on " + on.on
 		}
-		l.add(on.table, "grant", grantee, "", "privileges", r[5])
+		l.add(on.table, "grant", grantee, "", "privileges", r[5], relation.Initial, yes(r[6]))
 	})
 }
 

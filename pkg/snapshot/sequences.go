@@ -38,8 +38,9 @@ LEFT JOIN (
  WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n'
 ) f ON f.seq = c.oid
 LEFT JOIN pg_attribute a ON a.attrelid = f.relid AND a.attnum = f.num
+LEFT JOIN pg_class fc ON fc.oid = f.relid LEFT JOIN pg_namespace fn ON fn.oid = fc.relnamespace
 WHERE c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
-ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", c.oid, f.rank, f.relid, f.num`)
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", c.oid, f.rank, fn.nspname COLLATE "C", fc.relname COLLATE "C", a.attname COLLATE "C"`)
 	if err != nil {
 		return nil, err
 	}
