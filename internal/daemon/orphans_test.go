@@ -256,6 +256,14 @@ type onReference struct {
 
 func (o onReference) ReferenceStarted(*parity.ReferenceCheck) { o.f() }
 
+// onStart calls f when the pass's snapshots are taken, and nothing is read yet.
+type onStart struct {
+	parity.NoObserver
+	f func()
+}
+
+func (o onStart) PassStarted(parity.PassStart) { o.f() }
+
 // TestOrphansHeal mends orphans that only the target has after the pass's
 // snapshots: by the parent that arrives late, by the child that goes, and by the
 // source that gets the same orphan. None is held against the target.
@@ -274,7 +282,7 @@ func TestOrphansHeal(t *testing.T) {
 			plant(t, dsn[1], test.before)
 			o := options(t, dsn)
 			o.Recheck = defaultWindow
-			o.Observer = onReference{f: func() {
+			o.Observer = onStart{f: func() { // before any row is read again
 				for side, sql := range []string{test.source, test.target} {
 					if sql != "" {
 						plant(t, dsn[side], sql)
