@@ -456,7 +456,7 @@ func TestOrphansOfOthers(t *testing.T) {
 	}
 	// Not on the target at all.
 	pgtest.Exec(t, dsn[1], "DROP TABLE orders CASCADE")
-	wantVerdict(t, check(t, o), parity.Incomplete, "the target has no table public.orders, which is not among those compared")
+	wantVerdict(t, check(t, o), parity.Diverged, "constraint items_order_fk of public.items is missing", "the target has no table public.orders, which is not among those compared")
 	// Selected, it is a table that is missing.
 	p = check(t, options(t, dsn))
 	wantVerdict(t, p, parity.Diverged, "table is missing")

@@ -46,7 +46,7 @@ func (r *runner) readSchema(ctx context.Context, all *pair) {
 		r.definitions.moment[side] = all.reader[side].Moment()
 	}
 	r.definitions.rules = SchemaRules{
-		Tables: r.config.Tables, Ignore: r.config.IgnoreSchema, formed: make(map[relation.Name]formed),
+		Tables: r.config.Tables, Renamed: r.config.Renamed, Ignore: r.config.IgnoreSchema, formed: make(map[relation.Name]formed),
 		Major: [2]int{all.reader[0].Server().Major(), all.reader[1].Server().Major()},
 	}
 }

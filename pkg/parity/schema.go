@@ -14,6 +14,9 @@ type SchemaRules struct {
 	// Tables are those that are compared, under both sides' names and with the
 	// policies that rename columns or leave them out.
 	Tables []Tables
+	// Renamed names tables of the source that are called otherwise on the target,
+	// also such as are not compared: others may refer to them.
+	Renamed map[relation.Name]relation.Name
 	// Major are the sides' versions; 0: not known.
 	Major [2]int
 	// Ignore are differences that are not reported.
@@ -65,6 +68,9 @@ func newSchemaComparison(rules SchemaRules) *schemaComparison {
 	c := &schemaComparison{
 		rules: rules, tables: make(map[relation.Name]Tables), sources: make(map[relation.Name]relation.Name),
 		absent: make(map[relation.Name]bool), retyped: make(map[relation.Name]bool),
+	}
+	for source, target := range rules.Renamed {
+		c.tables[source], c.sources[target] = Tables{Source: source, Target: target}, source
 	}
 	for _, t := range rules.Tables {
 		c.tables[t.Source], c.sources[t.Target] = t, t.Source
@@ -813,8 +819,11 @@ func (c *schemaComparison) changed(s, t *relation.Object, property string) Sever
 			breaks = s.Property("type") == "foreign key" || unique(s) && !c.sameColumns(s, t)
 		case "definition":
 			breaks = !c.retyped[t.Table]
-		case "references", "referenced", "match", "period":
+		case "references", "match", "period":
 			breaks = true
+		case "referenced":
+			// What a table that is not compared calls its columns, nobody has said.
+			breaks = slices.ContainsFunc(c.rules.Tables, func(t Tables) bool { return t.Source == c.referred(s) })
 		case "nulls not distinct", "enforced":
 			breaks = was != is && (property == "enforced") == (is == "no")
 		}
