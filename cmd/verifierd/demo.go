@@ -13,8 +13,8 @@ import (
 
 const demoDescription = `Starts two PostgreSQL servers of different major versions in temporary
 directories, loads a small shop into one and copies it to the other, breaks
-three rows of the copy, verifies, and shows what was planted beside what was
-found. Versions that are not installed are fetched with npm. The servers are
+the copy in six places (rows, an index, a sequence), verifies, and shows what
+was planted beside what was found. Versions that are not installed are fetched with npm. The servers are
 always stopped at the end.
 
 Exit codes:

@@ -1,5 +1,5 @@
 // Package demo shows a pass on two servers of its own: it loads a small shop,
-// copies it, breaks four rows of the copy, and lets a pass find them.
+// copies it, breaks the copy, and lets a pass find where.
 package demo
 
 import (
@@ -69,7 +69,7 @@ func (d *demo) run(ctx context.Context) (*parity.Pass, error) {
 	if err := d.timed("Copy it to the target, table by table", func() error { return d.copyShop(ctx) }); err != nil {
 		return nil, err
 	}
-	if err := d.timed("Break four rows of the target, as a bad migration would", func() error { return d.plant(ctx) }); err != nil {
+	if err := d.timed("Break the target in six places, as a bad migration would", func() error { return d.plant(ctx) }); err != nil {
 		return nil, err
 	}
 	pass, err := d.verify(ctx)
@@ -240,13 +240,13 @@ func (d *demo) verify(ctx context.Context) (*parity.Pass, error) {
 	if err := report.Write(d.Out, report.Table, pass, report.Options{Colour: d.Colour, ToolVersion: d.ToolVersion}); err != nil {
 		return pass, fmt.Errorf("write the report: %w", err)
 	}
-	found := foundRows(pass)
+	found := findings(pass)
 	d.step("What was planted, beside what was found")
 	d.compareFound(found)
 	if ctx.Err() != nil {
 		return pass, errors.New("interrupted")
 	}
-	if !pass.Complete || len(pass.Schema) > 0 || !sameRows(found, plantedRows()) {
+	if !pass.Complete || !sameFindings(found, plantedFindings()) {
 		return pass, errors.New("the pass did not find exactly what was planted: this is a bug of verifierd")
 	}
 	d.say("")
@@ -280,21 +280,27 @@ func (d *demo) linger(ctx context.Context) {
 	<-ctx.Done()
 }
 
-// row is a divergent row, as told.
-type row struct {
-	table, kind, key, columns string
+// finding is a divergent row, an orphan, a definition or a sequence, as told.
+type finding struct {
+	object  string // the table, or the sequence
+	kind    string
+	what    string // of the table: a key, or a part of its definition
+	columns string // that differ
 }
 
-func (r row) String() string {
-	s := r.table + " " + r.key
-	if r.columns != "" {
-		s += " (" + r.columns + ")"
+func (f finding) String() string {
+	s := f.object
+	if f.what != "" {
+		s += " " + f.what
+	}
+	if f.columns != "" {
+		s += " (" + f.columns + ")"
 	}
 	return s
 }
 
-func foundRows(pass *parity.Pass) []row {
-	var rows []row
+func findings(pass *parity.Pass) []finding {
+	var all []finding
 	for i := range pass.Tables {
 		t := &pass.Tables[i]
 		for j := range t.Rows {
@@ -306,7 +312,7 @@ func foundRows(pass *parity.Pass) []row {
 			if len(key) == 0 {
 				key = []string{"row hash " + div.RowHash}
 			}
-			rows = append(rows, row{text.Name(t.Name), div.Kind.String(), strings.Join(key, " "), strings.Join(div.Columns, ", ")})
+			all = append(all, finding{text.Name(t.Name), div.Kind.String(), strings.Join(key, " "), strings.Join(div.Columns, ", ")})
 		}
 	}
 	for i := range pass.References {
@@ -316,24 +322,33 @@ func foundRows(pass *parity.Pass) []row {
 			for _, v := range o.Refers {
 				refers = append(refers, v.Column+"="+text.Value(v.Value, 0))
 			}
-			rows = append(rows, row{text.Name(r.ForeignKey[relation.Target].Table), "orphan", strings.Join(refers, " "), ""})
+			all = append(all, finding{text.Name(r.ForeignKey[relation.Target].Table), "orphan", strings.Join(refers, " "), ""})
 		}
 	}
-	return rows
+	for i := range pass.Schema {
+		s := &pass.Schema[i]
+		all = append(all, finding{text.Name(s.Table), s.Kind, s.Object, ""})
+	}
+	for i := range pass.Sequences {
+		if s := &pass.Sequences[i]; s.Verdict != parity.Match {
+			all = append(all, finding{text.Name(s.Name), "behind", "", ""})
+		}
+	}
+	return all
 }
 
-func sameRows(a, b []row) bool {
-	compare := func(x, y row) int { return strings.Compare(x.kind+x.String(), y.kind+y.String()) }
+func sameFindings(a, b []finding) bool {
+	compare := func(x, y finding) int { return strings.Compare(x.kind+x.String(), y.kind+y.String()) }
 	a, b = slices.Clone(a), slices.Clone(b)
 	slices.SortFunc(a, compare)
 	slices.SortFunc(b, compare)
 	return slices.Equal(a, b)
 }
 
-// compareFound prints a line for each row that was planted or found.
-func (d *demo) compareFound(found []row) {
+// compareFound prints a line for each thing that was planted or found.
+func (d *demo) compareFound(found []finding) {
 	const kindWidth = len("mismatched")
-	planted := plantedRows()
+	planted := plantedFindings()
 	width := len("planted")
 	for _, r := range planted {
 		width = max(width, text.Width(r.String()))

@@ -82,7 +82,7 @@ func TestDemo(t *testing.T) {
 	if pass.Server[0].Version == pass.Server[1].Version {
 		t.Errorf("both servers are %s", pass.Server[0].Version)
 	}
-	for _, want := range []string{"All were found", "DIVERGED", "   bin/verifierd verify --source"} {
+	for _, want := range []string{"All were found", "DIVERGED", "an index is forgotten", "setval(", "   bin/verifierd verify --source"} {
 		if !strings.Contains(s.String(), want) {
 			t.Errorf("the story lacks %q:\n%s", want, s)
 		}
