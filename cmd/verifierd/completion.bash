@@ -7,7 +7,11 @@ _verifierd_complete() {
     [[ "$word" != "=" ]] && request+=("$word")
   done
   # Only whether it is a flag matters: what does not fit is dropped below.
-  [[ "$cur" == -* ]] && request+=("$cur") || request+=("")
+  case "$cur" in
+    --) request+=("-") ;; # by itself it would end the flags
+    -*) request+=("$cur") ;;
+    *) request+=("") ;;
+  esac
   COMPREPLY=()
   while IFS= read -r word; do
     [[ "$word" == "$cur"* ]] && COMPREPLY+=("$word")

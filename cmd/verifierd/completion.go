@@ -58,6 +58,8 @@ func choices(flag string) []string {
 		return daemon.ReadModes()
 	case "snapshot":
 		return snapshotScopes
+	case "skip-check":
+		return daemon.Checks()
 	case "values":
 		return daemon.ValuePolicies()
 	}

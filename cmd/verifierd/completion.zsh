@@ -5,7 +5,11 @@ _verifierd() {
   local cur=${words[CURRENT]}
   request=("${(@)words[1,CURRENT-1]}")
   # Only whether it is a flag matters: what does not fit is dropped below.
-  [[ "$cur" == -* ]] && request+=("$cur") || request+=("")
+  case "$cur" in
+    --) request+=("-") ;; # by itself it would end the flags
+    -*) request+=("$cur") ;;
+    *) request+=("") ;;
+  esac
   candidates=("${(@f)$("${request[@]}" --generate-bash-completion 2>/dev/null)}")
   if [[ -n "${candidates[1]}" ]]; then
     _describe 'verifierd' candidates

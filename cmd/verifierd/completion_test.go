@@ -19,6 +19,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"verify", "--source", "x", "--values", ""}, "none keys full"},
 		{[]string{"verify", "--read="}, "--read=fast --read=gentle"},
 		{[]string{"verify", "--snapshot=p"}, "--snapshot=pass --snapshot=table"},
+		{[]string{"verify", "--skip-check", ""}, "orphans schema sequences"},
 		{[]string{"verify", "--source", ""}, ""},
 		{[]string{"verify", "--plan", ""}, ""},
 	} {
@@ -50,6 +51,7 @@ func TestBashCompletion(t *testing.T) {
 	for words, want := range map[string]string{
 		"verify --output j":   "<verify><--output><><--generate-bash-completion>: junit json",
 		"verify --output = t": "<verify><--output><><--generate-bash-completion>: table",
+		"verify --":           "<verify><-><--generate-bash-completion>:",
 		"verify --output =":   "<verify><--output><><--generate-bash-completion>: junit json table",
 		"verify --out":        "<verify><--out><--generate-bash-completion>:",
 	} {
