@@ -23,7 +23,10 @@ func TestBaseline(t *testing.T) {
 	if info, err := os.Stat(at("shop-dba.key")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the private key: %v, %v", info, err)
 	}
-	command(t, "baseline", "keygen", "--name", "shop-dba", "--dir", dir).want(t, 2, "exists already")
+	r = command(t, "baseline", "keygen", "--name", "shop-dba", "--dir", dir)
+	if r.want(t, 2, "exists already"); strings.Contains(r.stderr, "--force") {
+		t.Errorf("a flag is named that keygen does not have: %s", r.stderr)
+	}
 	command(t, "baseline", "keygen", "--name", "other", "--dir", dir).want(t, 0)
 
 	r = command(t, "baseline", "capture", "--dsn", source, "--out", before, "--key", at("shop-dba.key"))

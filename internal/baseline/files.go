@@ -56,7 +56,7 @@ func readFile(path string) ([]byte, error) {
 // CheckWritable reports an error if Write would fail, as far as that can be
 // told before there is anything to write.
 func CheckWritable(path string, replace bool) error {
-	if err := checkAbsent(path, replace); err != nil {
+	if err := checkReplaceable(path, replace); err != nil {
 		return err
 	}
 	f, err := aside(path)
@@ -66,7 +66,9 @@ func CheckWritable(path string, replace bool) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-func checkAbsent(path string, replace bool) error {
+// checkReplaceable reports an error if there is a file that is not to be
+// replaced, or what can be no file.
+func checkReplaceable(path string, replace bool) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -81,10 +83,23 @@ func checkAbsent(path string, replace bool) error {
 	return nil
 }
 
+// checkAbsent reports an error if there is something of that name: a key that
+// was replaced would check no signature any more.
+func checkAbsent(path string) error {
+	_, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%s exists already; give another name", path)
+}
+
 // Write writes a file that only its owner may read. It appears whole or not at
 // all.
 func Write(path string, data []byte, replace bool) error {
-	if err := checkAbsent(path, replace); err != nil {
+	if err := checkReplaceable(path, replace); err != nil {
 		return err
 	}
 	f, err := aside(path)
@@ -191,7 +206,7 @@ func WriteKeys(name, private, public string) (verifier string, err error) {
 	if _, err := note.NewVerifier(verifier); err != nil {
 		return "", fmt.Errorf("name %q: want one without spaces and plus signs", name)
 	}
-	if err := errors.Join(checkAbsent(private, false), checkAbsent(public, false)); err != nil {
+	if err := errors.Join(checkAbsent(private), checkAbsent(public)); err != nil {
 		return "", err
 	}
 	if err := Write(private, []byte(secret+"\n"), false); err != nil {
