@@ -202,7 +202,7 @@ func (r *runner) countDefinitions() {
 		d := &r.result.Schema[i]
 		switch {
 		case d.Severity == Drifts:
-			drift(fmt.Sprintf("%s of %s %s", d.Object, d.Table, schemaVerb(d.Kind)))
+			drift(objectOf(d) + " " + schemaVerb(d.Kind))
 		case d.Severity == Breaks && (r.config.SchemaOnly || r.config.Effects.SchemaBreaks == Warn):
 			r.found(r.config.Effects.SchemaBreaks, definitionClause(d))
 		}
