@@ -19,7 +19,10 @@ Examples:
    verifierd schema --source service=old --target service=new
    verifierd schema --config verifierd.yaml --output json
 
-` + exitCodesText
+Exit codes:
+   0   match: both sides have the same definitions, or differ in what only warns
+   1   diverged: at least one difference breaks
+   2   incomplete, or any trouble: wrong flags, no connection, interrupted`
 
 // schemaFlags are those flags of verify that make sense without rows.
 var schemaFlags = []string{"source", "target", "config", "migration", "table", "exclude", "map", "recheck", "stall-timeout", "output", "out"}

@@ -28,9 +28,9 @@ Connection strings are libpq's: a URI or keywords. Other users of this machine
 see passwords that stand on a command line: keep them in ~/.pgpass or a service
 file, or give the whole string in VERIFIERD_SOURCE and VERIFIERD_TARGET.
 
-Patterns are schema.table, with * for any characters and double quotes around
-names that hold a dot, an upper-case * or the like. Names are written as the
-catalog has them: upper and lower case differ.
+Patterns are schema.table, with * for any characters and double quotes around a
+part that holds a dot, a double quote (doubled), or a * that is meant. Names are
+written as the catalog has them: upper and lower case differ.
 
 Examples:
    verifierd verify --source service=old --target service=new
