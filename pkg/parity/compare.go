@@ -45,10 +45,11 @@ type comparison struct {
 	scanEnded  chan struct{} // also closed when there was no scan
 	accounted  bool
 	// suspects is how many rows differ at least, by the leaves alone.
-	suspects int64
-	schema   []SchemaDifference
-	ignore   []relation.ObjectPattern
-	corrupt  []Corruption // what physical checks found
+	suspects  int64
+	schema    []SchemaDifference
+	ignore    []relation.ObjectPattern
+	corrupt   []Corruption // what physical checks found
+	unchecked []string     // what kept physical checks from being made
 	// incomplete says what was not established, and why.
 	incomplete []string
 	// unsettled says why rows could be neither confirmed nor cleared; empty:

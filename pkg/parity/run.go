@@ -409,6 +409,12 @@ func (r *runner) compareAll(ctx context.Context, all *pair, references []*refere
 		r.result.Schema = append(r.result.Schema, s...)
 		r.formed(comparisons[i])
 		r.result.Corruption = append(r.result.Corruption, comparisons[i].corrupt...)
+		for _, gap := range comparisons[i].unchecked {
+			// What is missing is so for all tables alike.
+			if gap = "damage was not looked for everywhere: " + gap; !slices.Contains(r.incomplete, gap) {
+				r.incomplete = append(r.incomplete, gap)
+			}
+		}
 	}
 }
 
