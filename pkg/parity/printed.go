@@ -116,6 +116,13 @@ func simplify(terms []term) []term {
 	out := make([]term, 0, len(terms))
 	for i := 0; i < len(terms); i++ {
 		t := terms[i]
+		if t.text == "::" && len(out) > 0 {
+			if elements, n := castElements(out[len(out)-1], terms[i+1:]); n > 0 {
+				out = append(append(out[:len(out)-1], term{text: "ARRAY"}), elements)
+				i += n
+				continue
+			}
+		}
 		if !t.isGroup() {
 			out = append(out, t)
 			continue
@@ -138,6 +145,56 @@ func simplify(terms []term) []term {
 		out = append(out, t)
 	}
 	return out
+}
+
+// castElements returns the elements of an array that is converted as a whole,
+// each converted by itself, and of how many terms the type is; 0: it is no such
+// array. A server makes the one of the other when it reads what it has printed:
+// "a IN ('x', 'y')" changes on its way through a dump, if a is a varchar.
+func castElements(array term, after []term) (elements term, n int) {
+	if array.text != "(" || len(array.group) != 2 || array.group[0].text != "ARRAY" || array.group[1].text != "[" {
+		return term{}, 0
+	}
+	n = typeLength(after)
+	if n == 0 || n == len(after) || after[n].text != "[" || len(after[n].group) > 0 {
+		return term{}, 0
+	}
+	elements.text = "["
+	for i, e := range byCommas(array.group[1].group) {
+		if len(e) == 0 || e[0].text == "ARRAY" {
+			return term{}, 0
+		}
+		if len(e) != 1 || e[0].text != "(" {
+			e = []term{{text: "(", group: e}}
+		}
+		if i > 0 {
+			elements.group = append(elements.group, term{text: ","})
+		}
+		elements.group = append(append(append(elements.group, e...), term{text: "::"}), after[:n]...)
+	}
+	return elements, n + 1
+}
+
+// typeLength is how many terms the name of a type has that they begin with,
+// without the brackets of an array.
+func typeLength(terms []term) int {
+	n := min(1, len(terms))
+	for n < len(terms) && (terms[n].text == "." || terms[n-1].text == "." || slices.Contains(typeWords, terms[n].text) || terms[n].text == "(") {
+		n++
+	}
+	return n
+}
+
+// byCommas splits terms at commas.
+func byCommas(terms []term) [][]term {
+	var parts [][]term
+	for {
+		at := sequence(terms, ",")
+		if at < 0 {
+			return append(parts, terms)
+		}
+		parts, terms = append(parts, terms[:at]), terms[at+1:]
+	}
 }
 
 // sequence returns where the words stand one after the other, else -1.
@@ -165,26 +222,15 @@ func split(terms []term, words ...string) [][]term {
 // call returns one form of a call that has several, "" for other functions.
 // Conversions of its arguments are left out: they are printed in one form only.
 func call(function string, args []term) (name string, canonical []term) {
-	commas := func() [][]term {
-		var list [][]term
-		rest := args
-		for {
-			at := sequence(rest, ",")
-			if at < 0 {
-				return append(list, rest)
-			}
-			list, rest = append(list, rest[:at]), rest[at+1:]
-		}
-	}
 	switch function {
 	case "EXTRACT":
 		return "date_part", arguments(split(args, "FROM")...)
 	case "date_part":
-		list := commas()
-		if field := list[0]; len(field) > 0 {
-			list[0] = []term{{text: strings.Trim(field[0].text, "'")}}
+		parts := byCommas(args)
+		if field := parts[0]; len(field) > 0 {
+			parts[0] = []term{{text: strings.Trim(field[0].text, "'")}}
 		}
-		return function, arguments(list...)
+		return function, arguments(parts...)
 	case "SUBSTRING":
 		return "substring", arguments(split(args, "FROM", "FOR")...)
 	case "OVERLAY":
@@ -205,15 +251,15 @@ func call(function string, args []term) (name string, canonical []term) {
 		}
 		return name, arguments(parts...)
 	case "substring", "overlay", "position", "btrim", "ltrim", "rtrim", "timezone":
-		return function, arguments(commas()...)
+		return function, arguments(byCommas(args)...)
 	}
 	return "", nil
 }
 
 // arguments joins arguments, each without its outer conversion and parentheses.
-func arguments(list ...[]term) []term {
+func arguments(parts ...[]term) []term {
 	var joined []term
-	for _, arg := range list {
+	for _, arg := range parts {
 		if len(arg) == 0 {
 			continue
 		}
@@ -271,6 +317,23 @@ func flat(terms []term) []string {
 		}
 	}
 	return tokens
+}
+
+// columnsAmong tells which tokens may be the names of columns: not those of
+// types, which columns may share, nor the fields of a date.
+func columnsAmong(tokens []string) []bool {
+	may := make([]bool, len(tokens))
+	inType := false
+	for i, token := range tokens {
+		before := ""
+		if i > 0 {
+			before = tokens[i-1]
+		}
+		inType = before == "::" || inType && (token == "." || before == "." || slices.Contains(typeWords, token))
+		field := before == "(" && i > 1 && slices.Contains([]string{"date_part", "EXTRACT"}, tokens[i-2])
+		may[i] = !inType && !field && token != "." && token != "::"
+	}
+	return may
 }
 
 // samePrinted reports whether two texts define the same. Since 16, columns go

@@ -126,9 +126,9 @@ func (c *schemaComparison) excludes(o *relation.Object, table relation.Name) boo
 	case "column":
 		return slices.Contains(excluded, o.Name)
 	case "constraint":
-		names = append(tokenize(o.Property("columns")), tokenize(o.Property("definition"))...)
+		names = append(columnNames(o.Property("columns")), columnNames(o.Property("definition"))...)
 	case "index":
-		names = tokenize(o.Property("definition"))
+		names = columnNames(o.Property("definition"))
 	case "grant":
 		_, column, found := strings.Cut(o.Name, " on column ")
 		return found && slices.Contains(excluded, column)
@@ -136,6 +136,18 @@ func (c *schemaComparison) excludes(o *relation.Object, table relation.Name) boo
 	return slices.ContainsFunc(excluded, func(column string) bool {
 		return slices.Contains(names, unquoted(relation.QuoteIdent(column)))
 	})
+}
+
+// columnNames are the tokens of a text that may be names of columns.
+func columnNames(text string) (names []string) {
+	tokens := tokenize(text)
+	may := columnsAmong(tokens)
+	for i, token := range tokens {
+		if may[i] {
+			names = append(names, token)
+		}
+	}
+	return names
 }
 
 var relationKinds = []string{"table", "view", "materialized view", "foreign table", "partition", "heir"}
@@ -442,7 +454,7 @@ func withoutTypes(tokens []string) []string {
 // for tables and columns.
 func (c *schemaComparison) renamed(o *relation.Object, text string) []string {
 	tokens := flat(printed(text))
-	columns := c.tables[o.Table].Policy.Columns
+	columns, may := c.tables[o.Table].Policy.Columns, columnsAmong(tokens)
 	for i, token := range tokens {
 		if i+2 < len(tokens) && tokens[i+1] == "." {
 			name := relation.Name{Schema: bare(token), Name: bare(tokens[i+2])}
@@ -450,7 +462,7 @@ func (c *schemaComparison) renamed(o *relation.Object, text string) []string {
 				tokens[i], tokens[i+2] = unquoted(relation.QuoteIdent(t.Target.Schema)), unquoted(relation.QuoteIdent(t.Target.Name))
 			}
 		}
-		if to, mapped := columns[bare(token)]; mapped && (i+1 == len(tokens) || tokens[i+1] != "(" && tokens[i+1] != ".") {
+		if to, mapped := columns[bare(token)]; mapped && may[i] && (i+1 == len(tokens) || tokens[i+1] != "(" && tokens[i+1] != ".") {
 			tokens[i] = unquoted(relation.QuoteIdent(to))
 		}
 	}

@@ -35,6 +35,21 @@ func TestPrintedByVersion(t *testing.T) {
 		{`(a = E'\\'')`, `(a = E'\\'')`, true},
 		{"((a))", "(a)", true},
 		{"(a)::text", "a", false},
+		// What is left of IN when a dump has been restored.
+		{
+			"((a)::text = ANY ((ARRAY['x'::character varying, 'y'::character varying])::text[]))",
+			"((a)::text = ANY (ARRAY[('x'::character varying)::text, ('y'::character varying)::text]))", true,
+		},
+		{
+			"((a)::text = ANY ((ARRAY['x'::character varying, 'y'::character varying])::text[]))",
+			"((a)::text = ANY (ARRAY[('x'::character varying)::text, ('z'::character varying)::text]))", false,
+		},
+		{"((a)::text = ANY ((ARRAY['x'::character varying])::text[]))", "((a)::text = ANY (ARRAY[('x'::character varying)::name]))", false},
+		{"((ARRAY[a, (b + 1), lower(c)])::numeric(5,2)[])", "(ARRAY[(a)::numeric(5,2), ((b + 1))::numeric(5,2), (lower(c))::numeric(5,2)])", true},
+		{"((ARRAY[a])::timestamp without time zone[])", "(ARRAY[(a)::timestamp without time zone])", true},
+		{"((ARRAY[a])::s.t[])", "(ARRAY[(a)::s.t])", true},
+		{"((ARRAY[a])::s.t[])", "(ARRAY[(a)::s.u])", false},
+		{"(ARRAY[]::text[])", "(ARRAY[])", false},
 	} {
 		for _, pair := range [][2]string{{c.old, c.now}, {c.now, c.old}} {
 			if got := samePrinted(flat(printed(pair[0])), flat(printed(pair[1]))); got != c.same {
@@ -106,6 +121,40 @@ func TestCompareSchemaUnderMaps(t *testing.T) {
 	rules.Ignore = []relation.ObjectPattern{pattern}
 	if d := CompareSchema(source, target, rules); len(d) > 0 {
 		t.Errorf("ignored: %+v", d)
+	}
+}
+
+// TestCompareSchemaColumnsNamedLikeTypes: a column may be called what a type, or
+// a field of a date, is called.
+func TestCompareSchemaColumnsNamedLikeTypes(t *testing.T) {
+	name := relation.Name{Schema: "public", Name: "t"}
+	check := func(column, definition string) []relation.Object {
+		return []relation.Object{{Table: name, Kind: "table"}, {Table: name, Kind: "constraint", Name: "c", Properties: []relation.Property{
+			{Name: "type", Value: "check"}, {Name: "columns", Value: column}, {Name: "definition", Value: definition},
+		}}}
+	}
+	mapped := SchemaRules{Tables: []Tables{{Source: name, Target: name, Policy: Policy{Columns: map[string]string{
+		"text": "body", "time": "at", "year": "y",
+	}}}}}
+	for _, c := range [][4]string{
+		{"text", "(text <> ''::text)", "body", "(body <> ''::text)"},
+		{`"time"`, `("time" > '12:00:00'::time without time zone)`, "at", "(at > '12:00:00'::time without time zone)"},
+		{"year", "((year)::double precision > date_part('year'::text, now()))", "y", "((y)::double precision > date_part('year'::text, now()))"},
+		{"year", "((year)::numeric > EXTRACT(year FROM now()))", "y", "((y)::numeric > EXTRACT(year FROM now()))"},
+	} {
+		if d := CompareSchema(check(c[0], c[1]), check(c[2], c[3]), mapped); len(d) > 0 {
+			t.Errorf("%s: %+v", c[1], d)
+		}
+	}
+	if d := CompareSchema(check("text", "(text <> ''::text)"), check("body", "(body <> 'x'::text)"), mapped); len(d) == 0 {
+		t.Error("another definition was not found")
+	}
+	excluded := SchemaRules{Tables: []Tables{{Source: name, Target: name, Policy: Policy{Exclude: []string{"text"}}}}}
+	if d := CompareSchema(check("a", "(a <> ''::text)"), check("a", "(a <> 'x'::text)"), excluded); len(d) != 1 {
+		t.Errorf("a column is excluded that is called as the type of another: %+v", d)
+	}
+	if d := CompareSchema(check("text", "(text <> ''::text)"), check("text", "(text <> 'x'::text)"), excluded); len(d) > 0 {
+		t.Errorf("the column is excluded: %+v", d)
 	}
 }
 
