@@ -50,6 +50,9 @@ func TestSequences(t *testing.T) {
 		{"cycling", "MAXVALUE 5 CYCLE", "SELECT setval('s', 5)", "SELECT setval('s', 1)", parity.Match, true, ""},
 		{"at its end", "MAXVALUE 1000", "SELECT setval('s', 1000)", "SELECT setval('s', 1000)", parity.Match, false, ""},
 		{"at the end of all numbers", "", "SELECT setval('s', 9223372036854775807)", "SELECT setval('s', 9223372036854775806)", parity.Diverged, false, `SELECT pg_catalog.setval('"public"."s"', 9223372036854775807, true);`},
+		{"ends before the source's", "MAXVALUE 2000", "SELECT setval('s', 1500)", "ALTER SEQUENCE s MAXVALUE 1000; SELECT setval('s', 1000)", parity.Diverged, false, ""},
+		{"can never reach the source's", "MAXVALUE 2000", "SELECT setval('s', 1500)", "ALTER SEQUENCE s MAXVALUE 1000; SELECT setval('s', 10)", parity.Diverged, false, ""},
+		{"descending, ends before the source's", "INCREMENT -1 MINVALUE -2000", "SELECT setval('s', -1500)", "ALTER SEQUENCE s MINVALUE -1000; SELECT setval('s', -1000)", parity.Diverged, false, ""},
 		{"up and down", "", "SELECT setval('s', 1000)", "ALTER SEQUENCE s INCREMENT -1 MINVALUE -10", parity.Incomplete, false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

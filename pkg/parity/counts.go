@@ -90,34 +90,38 @@ func (c *comparison) count(ctx context.Context, at *pair) (n [2]int64, err error
 
 // countAgain counts on fresh snapshots until the sides agree, or are shown to
 // differ though the target had its chance to catch up: nobody writes, or both
-// sides stood still after the recheck window.
+// numbers were the same in all countings, of which two came after the recheck
+// window. Fewer would prove little: rows that come and go, as those of a queue,
+// give the same number often, and the target is counted after the source.
 func (c *comparison) countAgain(ctx context.Context) error {
 	w := window{subscriptions: c.subscriptions}
-	var before *[2]int64 // what was counted after the window
+	first := [2]int64{c.result.Side[0].Rows, c.result.Side[1].Rows}
+	still, late := true, 0 // whether all countings gave that, and how many came after the window
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		began := time.Now()
 		n, judge, final, unsettled, err := c.countOnce(ctx, &w, pause)
 		if err != nil {
 			return fmt.Errorf("count again: %w", err)
 		}
+		still = still && n == first
+		if judge.late {
+			late++
+		}
 		switch {
 		case n[0] == n[1] && !judge.quiet:
 			c.healedCount = true
 			c.result.Notes = append(c.result.Notes, "the numbers of rows differed at the pass's snapshots, and no longer when counted again")
 			return nil
-		case judge.quiet && n != [2]int64{c.result.Side[0].Rows, c.result.Side[1].Rows}:
+		case judge.quiet && n != first:
 			return errContradiction
-		case judge.quiet, judge.late && before != nil && *before == n:
+		case judge.quiet, still && late > 1:
 			c.differingCount = n
 			return nil
 		case final:
 			if unsettled == "" {
-				unsettled = "kept changing until the recheck window ended"
+				unsettled = "changed until the recheck window ended"
 			}
 			return fmt.Errorf("the numbers of rows differed (%s on the source, %s on the target) and %s", count(n[0]), count(n[1]), unsettled)
-		}
-		if judge.late {
-			before = &n
 		}
 		wait := max(0, min(max(pause, time.Since(began)), c.recheck-time.Since(w.began)))
 		if err := sleep(ctx, wait); err != nil {

@@ -137,7 +137,8 @@ func (r *fakeReader) InvalidIndexes(context.Context, []relation.Name) ([]relatio
 }
 
 func (r *fakeReader) Count(context.Context, *relation.Table, string) (int64, error) {
-	return 0, errors.New("not asked for")
+	r.use()
+	return int64(r.value), nil
 }
 
 func (r *fakeReader) ForeignKeys(context.Context, []relation.Name) ([]relation.ForeignKey, error) {
@@ -262,6 +263,38 @@ func with(list []reading, change func(*reading)) []reading {
 		change(&list[i])
 	}
 	return list
+}
+
+// TestCountAgain: numbers differ for good, or they are not known to.
+func TestCountAgain(t *testing.T) {
+	const soon = 0
+	still := func(r *reading) { r.visible = "still" }
+	for name, test := range map[string]struct {
+		script script
+		window time.Duration
+		want   Verdict
+		reason string
+	}{
+		"differ for good":                     {script{values(5), values(4)}, soon, Diverged, "5 rows on the source, 4 on the target"},
+		"agree later":                         {script{values(5), values(4, 5)}, soon, Match, "as many on both when counted again"},
+		"agree at the end":                    {script{values(5), values(4, 4, 5)}, soon, Match, "as many on both when counted again"},
+		"quiet":                               {script{with(values(5), still), with(values(4), still)}, time.Hour, Diverged, "5 rows on the source, 4 on the target"},
+		"grow on both sides":                  {script{values(5, 6, 7), values(4, 5, 6)}, soon, Incomplete, "changed"},
+		"as many in the last two, not before": {script{values(5, 1, 1), values(4, 0, 0)}, soon, Incomplete, "changed"},
+		"quiet, and another number":           {script{with(values(5), still), with(values(4, 3), still)}, time.Hour, Incomplete, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &stage{t: t, script: test.script}
+			n := relation.Name{Schema: "public", Name: "t"}
+			p := Run(t.Context(), Config{
+				Tables: []Tables{{Source: n, Target: n}}, Open: [2]Opener{s.opener(relation.Source), s.opener(relation.Target)},
+				CountsOnly: true, Recheck: test.window,
+			})
+			if p.Verdict != test.want || !strings.Contains(p.Tables[0].Reason, test.reason) {
+				t.Errorf("%s: %s", p.Verdict, p.Tables[0].Reason)
+			}
+		})
+	}
 }
 
 func TestRecheck(t *testing.T) {

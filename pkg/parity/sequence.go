@@ -29,7 +29,7 @@ type Sequence struct {
 	Column relation.Fed
 	Value  *int64
 	// Mend is SQL for the target that sets the sequence right. Empty: nothing
-	// is to be done.
+	// is to be done, or its bounds are to be changed first.
 	Mend string
 }
 
@@ -231,10 +231,15 @@ func (j *sequenceJudge) one(ctx context.Context, s, t *relation.Sequence) Sequen
 		return a > b
 	}
 	var reasons []string
-	behindSource := more && (s.Last != nil && !further(next, *s.Last) || s.Last == nil && s.Next != nil && further(*s.Next, next))
+	ended := !more && s.Last != nil && further(*s.Last, reached(t)) // too early
+	behindSource := ended || more && (s.Last != nil && !further(next, *s.Last) || s.Last == nil && s.Next != nil && further(*s.Next, next))
 	if behindSource {
 		o.Verdict = Diverged
-		reasons = append(reasons, fmt.Sprintf("it hands out %d next, and the source %s", next, handedOut(s)))
+		hands := fmt.Sprintf("it hands out %d next", next)
+		if ended {
+			hands = fmt.Sprintf("it has come to its end at %d", reached(t))
+		}
+		reasons = append(reasons, hands+", and the source "+handedOut(s))
 		o.Mend = mend(t, s)
 	}
 	for _, fed := range t.Feeds {
@@ -314,7 +319,11 @@ func reached(s *relation.Sequence) int64 {
 	return *s.Next
 }
 
-// mend is SQL that makes a sequence of the target stand where another one does.
+// mend is SQL that makes a sequence of the target stand where another one does;
+// empty if its bounds do not let it.
 func mend(t, as *relation.Sequence) string {
+	if reached(as) < t.Min || reached(as) > t.Max {
+		return ""
+	}
 	return fmt.Sprintf("SELECT pg_catalog.setval(%s, %d, %t);", relation.QuoteLiteral(t.Name.SQL()), reached(as), as.Last != nil)
 }
