@@ -159,7 +159,7 @@ func CompareBaselines(ctx context.Context, source, target *Baseline, o Options) 
 		return &parity.Pass{Reason: reason(err), StartedAt: started, FinishedAt: time.Now()}
 	}
 	for i := range target.Contents {
-		if name := target.Contents[i].Name(); source.Table(name) == nil && stored(name, o) {
+		if name := target.Contents[i].Name(); source.Table(name) == nil && source.Covers(name) && stored(name, o) {
 			selected.differences = append(selected.differences, extraTable(name))
 		}
 	}

@@ -260,6 +260,34 @@ func TestBaselineFindsEachChange(t *testing.T) {
 	}
 }
 
+// TestBaselinesOfOtherTables: what a baseline was captured without is not missing.
+func TestBaselinesOfOtherTables(t *testing.T) {
+	source, _ := pgtest.Pair(t)
+	pgtest.Exec(t, source, `CREATE TABLE a (id serial PRIMARY KEY)`, `CREATE TABLE b (id int PRIMARY KEY CHECK (id > 0))`)
+	all := capture(t, source, nil)
+	some := capture(t, source, all, "public.a")
+	o := options(t, [2]string{source})
+	o.Exclude = []relation.Pattern{pattern(t, "public.b")}
+	without, err := Capture(t.Context(), o, all, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, part := range map[string]*Baseline{"selected": some, "excluded": without} {
+		p := CompareBaselines(t.Context(), all, part, options(t, [2]string{}))
+		wantPass(t, p, parity.Incomplete, "captured without public.b")
+		if table := tableOf(t, p, "a"); table.Verdict != parity.Match || len(p.Schema) > 0 {
+			t.Errorf("%s: %s: %s; %+v", name, table.Verdict, table.Reason, p.Schema)
+		}
+		p = CompareBaselines(t.Context(), part, all, options(t, [2]string{}))
+		wantPass(t, p, parity.Match, "empty")
+		if len(p.Schema) > 0 {
+			t.Errorf("%s: %+v", name, p.Schema)
+		}
+	}
+	pgtest.Exec(t, source, `DROP TABLE b`)
+	wantPass(t, CompareBaselines(t.Context(), all, capture(t, source, all), options(t, [2]string{})), parity.Diverged, "public.b: table is missing")
+}
+
 // TestBaselineBesideRows compares definitions and sequences.
 func TestBaselineBesideRows(t *testing.T) {
 	source, target := pgtest.Pair(t)

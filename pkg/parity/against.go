@@ -54,7 +54,9 @@ func newAgainst(baselines [2]*Baseline, config Config) *against {
 	}
 	// A baseline does not hold what its rows refer to.
 	config.SkipChecks = append(slices.Clone(config.SkipChecks), CheckOrphans)
-	if len(config.Tables) < len(source.Contents) { // what belongs to others is kept together with it
+	other := baselines[relation.Target]
+	unlike := other != nil && !(slices.Equal(source.Tables, other.Tables) && slices.Equal(source.Exclude, other.Exclude))
+	if unlike || len(config.Tables) < len(source.Contents) { // what belongs to others is kept together with it
 		config.SkipChecks = append(config.SkipChecks, CheckSchema, CheckSequences)
 	}
 	r := &against{runner: newRunner(config), baseline: baselines}

@@ -86,6 +86,19 @@ func (b *Baseline) Table(name relation.Name) *BaselineTable {
 	return nil
 }
 
+// Covers reports whether a table of that name would be in the baseline, had there
+// been one: of others it tells nothing.
+func (b *Baseline) Covers(name relation.Name) bool {
+	matches := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(text string) bool {
+			p, err := relation.ParsePattern(text)
+			return err == nil && p.Match(name) // the capture has parsed it
+		})
+	}
+	skipped := slices.ContainsFunc(b.Skipped, func(s string) bool { return strings.HasPrefix(s, name.String()+": ") })
+	return !skipped && !matches(b.Exclude) && (len(b.Tables) == 0 || matches(b.Tables))
+}
+
 // Rows is the number of rows of all tables.
 func (b *Baseline) Rows() int64 {
 	var n int64
@@ -109,6 +122,9 @@ func (r storedReader) Moment() relation.Moment { return r.baseline.Moment }
 func (r storedReader) Table(name relation.Name) (*relation.Table, error) {
 	if t := r.baseline.Table(name); t != nil {
 		return &t.Definition, nil
+	}
+	if !r.baseline.Covers(name) {
+		return nil, fmt.Errorf("one of the two baselines was captured without %s, and does not tell whether there was one", name)
 	}
 	return nil, relation.ErrNoTable
 }
