@@ -17,7 +17,7 @@ const maxCorruption = 10
 // extension amcheck: that indexes are in order and hold every row, and that
 // rows are well-formed (version 14). What cannot be checked is among the gaps.
 func (s *Snapshot) Physical(ctx context.Context, t *relation.Table) (relation.Physical, error) {
-	p := &physical{side: s.side, user: relation.QuoteIdent(s.db.parsed.User), heaps: s.db.server.Number >= 140000}
+	p := &physical{snapshot: s, side: s.side, user: relation.QuoteIdent(s.db.parsed.User), heaps: s.db.server.Number >= 140000}
 	var oids []string
 	for i := range t.Members {
 		if m := &t.Members[i]; m.Kind == relation.Ordinary || m.Kind == relation.MatView {
@@ -45,11 +45,12 @@ func (s *Snapshot) Physical(ctx context.Context, t *relation.Table) (relation.Ph
 // physical is a check of one table.
 type physical struct {
 	*session
-	side   relation.Side
-	user   string
-	heaps  bool   // the version can check heaps
-	schema string // where amcheck is
-	found  relation.Physical
+	snapshot *Snapshot
+	side     relation.Side
+	user     string
+	heaps    bool   // the version can check heaps
+	schema   string // where amcheck is
+	found    relation.Physical
 }
 
 // find looks for the extension, and whether the role may use it.
@@ -141,8 +142,10 @@ func (p *physical) corrupt(object, problem string) {
 // run runs one check. Its error ends all.
 func (p *physical) run(ctx context.Context, object, sql string) (rows [][]*string, err error) {
 	err = p.savepoint(ctx, func() error {
-		rows, err = p.query(ctx, sql)
-		return err
+		return p.attended(ctx, p.snapshot, func() error {
+			rows, err = p.query(ctx, sql)
+			return err
+		})
 	})
 	var server *pgconn.PgError
 	switch {

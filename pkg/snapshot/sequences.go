@@ -181,10 +181,12 @@ func (s *Snapshot) Furthest(ctx context.Context, table relation.Name, column str
 	}
 	value := function + "(" + relation.QuoteIdent(column) + ")"
 	var rows [][]*string
-	err := s.withAny(ctx, func(ctx context.Context, reader *session) error {
-		err := reader.aside(ctx, func() (err error) {
-			rows, err = reader.query(ctx, "SELECT pg_typeof("+value+"), "+value+"::text FROM "+table.SQL())
-			return err
+	err := s.db.withWorker(ctx, s, func(ctx context.Context, reader *session) error {
+		err := reader.aside(ctx, func() error {
+			return reader.attended(ctx, s, func() (err error) {
+				rows, err = reader.query(ctx, "SELECT pg_typeof("+value+"), "+value+"::text FROM "+table.SQL())
+				return err
+			})
 		})
 		if hasCode(err, codeUndefinedFunction) {
 			return nil // its type has no order, so it holds no numbers
