@@ -231,3 +231,22 @@ func TestSequencePrivilege(t *testing.T) {
 		t.Errorf("%s: %s", p.Verdict, p.Reason)
 	}
 }
+
+// TestSequenceHidesValues: what a column holds is a row's, and shows only where
+// that is wanted; the SQL that mends does without it.
+func TestSequenceHidesValues(t *testing.T) {
+	t.Parallel()
+	dsn := pairOf(t)
+	execBoth(t, dsn, "CREATE TABLE t (id serial PRIMARY KEY); INSERT INTO t VALUES (987654321); SELECT setval('t_id_seq', 987654321)")
+	pgtest.Exec(t, dsn[1], "SELECT setval('t_id_seq', 5)", "INSERT INTO t VALUES (987654322)")
+	o := options(t, dsn)
+	o.Values = parity.ValuesNone
+	p := check(t, o)
+	if len(p.Sequences) != 1 || p.Sequences[0].Verdict != parity.Diverged || p.Sequences[0].Value != nil || strings.Contains(fmt.Sprintf("%+v", p), "987654322") {
+		t.Fatalf("%s: %+v", p.Reason, p.Sequences)
+	}
+	pgtest.Exec(t, dsn[1], "DELETE FROM t WHERE id = 987654322", p.Sequences[0].Mend)
+	if p := check(t, o); p.Verdict != parity.Match {
+		t.Errorf("mended: %s: %s", p.Verdict, p.Reason)
+	}
+}

@@ -126,7 +126,7 @@ func (r *against) judgeSequences(ctx context.Context) {
 	if q.readAt.IsZero() {
 		return
 	}
-	j := &sequenceJudge{tables: newSchemaComparison(SchemaRules{Tables: r.config.Tables}), source: q.first[relation.Source], at: &r.all}
+	j := &sequenceJudge{tables: newSchemaComparison(SchemaRules{Tables: r.config.Tables}), source: q.first[relation.Source], at: &r.all, hide: r.values == ValuesNone}
 	err := j.readColumns(ctx, q.first[relation.Target])
 	if err == nil {
 		j.target, err = r.all.reader[relation.Target].Sequences(ctx, r.config.scope(relation.Target))

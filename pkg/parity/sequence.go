@@ -102,7 +102,7 @@ func (r *runner) sequencesNow(ctx context.Context, fresh *pair) (list []Sequence
 			return nil, false, err
 		}
 	}
-	j := &sequenceJudge{tables: newSchemaComparison(SchemaRules{Tables: r.config.Tables}), source: r.sequences.first[relation.Source], at: fresh}
+	j := &sequenceJudge{tables: newSchemaComparison(SchemaRules{Tables: r.config.Tables}), source: r.sequences.first[relation.Source], at: fresh, hide: r.values == ValuesNone}
 	if err := j.readColumns(ctx, r.sequences.first[relation.Target]); err != nil {
 		return nil, false, err
 	}
@@ -144,6 +144,7 @@ type sequenceJudge struct {
 	tables         *schemaComparison
 	source, target []relation.Sequence
 	at             *pair
+	hide           bool // values of rows
 	// furthest holds the furthest values of columns that sequences of the
 	// target feed; nil: the column is empty.
 	furthest map[relation.Fed]*int64
@@ -231,6 +232,7 @@ func (j *sequenceJudge) one(ctx context.Context, s, t *relation.Sequence) Sequen
 		return a > b
 	}
 	var reasons []string
+	var worst *int64                                                // of the values that columns hold
 	ended := !more && s.Last != nil && further(*s.Last, reached(t)) // too early
 	behindSource := ended || more && (s.Last != nil && !further(next, *s.Last) || s.Last == nil && s.Next != nil && further(*s.Next, next))
 	if behindSource {
@@ -254,17 +256,26 @@ func (j *sequenceJudge) one(ctx context.Context, s, t *relation.Sequence) Sequen
 		if value == nil || !more || further(next, *value) {
 			continue
 		}
-		if o.Value != nil && !further(*value, *o.Value) {
+		if worst != nil && !further(*value, *worst) {
 			continue
+		}
+		holds := fmt.Sprintf("column %s of %s holds %d", relation.QuoteIdent(fed.Column), fed.Table, *value)
+		if j.hide {
+			holds = fmt.Sprintf("column %s of %s is further", relation.QuoteIdent(fed.Column), fed.Table)
 		}
 		if !behindSource && j.likewise(ctx, s, *value, further) {
-			reasons = append(reasons, fmt.Sprintf("column %s of %s holds %d, which it did not hand out: so it is on the source", relation.QuoteIdent(fed.Column), fed.Table, *value))
+			reasons = append(reasons, holds+", which it did not hand out: so it is on the source")
 			continue
 		}
-		o.Verdict, o.Column, o.Value = Diverged, fed, value
-		reasons = append(reasons, fmt.Sprintf("column %s of %s holds %d, and it hands out %d next", relation.QuoteIdent(fed.Column), fed.Table, *value, next))
-		if !behindSource || further(*value, reached(s)) {
-			o.Mend = mend(t, &relation.Sequence{Last: value})
+		worst = value
+		o.Verdict, o.Column = Diverged, fed
+		reasons = append(reasons, fmt.Sprintf("%s, and it hands out %d next", holds, next))
+		if behindSource && !further(*value, reached(s)) {
+			continue
+		}
+		o.Mend = mend(t, &relation.Sequence{Last: value})
+		if j.hide && o.Mend != "" {
+			o.Mend = mendFrom(t, fed)
 		}
 	}
 	if o.Verdict != Diverged {
@@ -272,6 +283,9 @@ func (j *sequenceJudge) one(ctx context.Context, s, t *relation.Sequence) Sequen
 		if len(reasons) == 0 {
 			reasons = []string{"not behind"}
 		}
+	}
+	if !j.hide {
+		o.Value = worst
 	}
 	o.Reason = strings.Join(reasons, "; ")
 	return o
@@ -317,6 +331,16 @@ func reached(s *relation.Sequence) int64 {
 		return *s.Last
 	}
 	return *s.Next
+}
+
+// mendFrom is SQL that makes a sequence stand at the furthest value of a column,
+// which it does not tell.
+func mendFrom(t *relation.Sequence, fed relation.Fed) string {
+	furthest := "max"
+	if t.Increment < 0 {
+		furthest = "min"
+	}
+	return fmt.Sprintf("SELECT pg_catalog.setval(%s, (SELECT %s(%s) FROM %s));", relation.QuoteLiteral(t.Name.SQL()), furthest, relation.QuoteIdent(fed.Column), fed.Table.SQL())
 }
 
 // mend is SQL that makes a sequence of the target stand where another one does;

@@ -273,7 +273,7 @@ func (s *Snapshot) isActive(ctx context.Context, pid string) (active bool, err e
 		if _, err := holder.query(ctx, "SELECT pg_stat_clear_snapshot()"); err != nil {
 			return err
 		}
-		rows, err := holder.query(ctx, "SELECT 1 FROM pg_stat_get_activity("+pid+") WHERE state = 'active'")
+		rows, err := holder.query(ctx, "SELECT 1 FROM pg_stat_get_activity("+pid+") WHERE state IN ('active', 'disabled')") // disabled: by track_activities
 		active = len(rows) > 0
 		return err
 	})
