@@ -230,6 +230,18 @@ func TestSequencePrivilege(t *testing.T) {
 	if p.Verdict != parity.Incomplete || !strings.Contains(p.Reason, "GRANT SELECT ON SEQUENCE") {
 		t.Errorf("%s: %s", p.Verdict, p.Reason)
 	}
+	// One in a schema that the role may not enter keeps no other from being read.
+	execBoth(t, dsn, "CREATE SCHEMA hidden; CREATE SEQUENCE hidden.s")
+	pgtest.Exec(t, dsn[0], "GRANT SELECT ON t_id_seq, hidden.s TO "+role)
+	p = check(t, o)
+	if p.Verdict != parity.Incomplete || !strings.Contains(p.Reason, "sequence hidden.s") || !strings.Contains(p.Reason, `USAGE ON SCHEMA "hidden"`) {
+		t.Errorf("%s: %s", p.Verdict, p.Reason)
+	}
+	for _, s := range p.Sequences {
+		if s.Name.Name == "t_id_seq" && s.Verdict != parity.Match {
+			t.Errorf("%s is %s: %s", s.Name, s.Verdict, s.Reason)
+		}
+	}
 }
 
 // TestSequenceHidesValues: what a column holds is a row's, and shows only where

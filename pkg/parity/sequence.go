@@ -210,7 +210,7 @@ func (j *sequenceJudge) one(ctx context.Context, s, t *relation.Sequence) Sequen
 	o := Sequence{Name: s.Name, TargetName: t.Name, Last: [2]*int64{s.Last, t.Last}}
 	for side, q := range [2]*relation.Sequence{s, t} {
 		if q.Unreadable {
-			o.Reason = fmt.Sprintf("the role may not read it on the %s; GRANT SELECT ON SEQUENCE %s TO it", relation.Side(side), q.Name.SQL())
+			o.Reason = fmt.Sprintf("the role may not read it on the %s; GRANT SELECT ON SEQUENCE %s TO it, and USAGE ON SCHEMA %s", relation.Side(side), q.Name.SQL(), relation.QuoteIdent(q.Name.Schema))
 			return o
 		}
 	}

@@ -119,7 +119,8 @@ func (s *session) sequenceStates(ctx context.Context, list []sequenceRow) error 
 		oids = append(oids, list[i].oid)
 	}
 	rows, err := s.query(ctx, `SELECT oid, has_sequence_privilege(oid, 'SELECT'),
- CASE WHEN has_sequence_privilege(oid, 'SELECT') THEN pg_sequence_last_value(oid::regclass) END FROM unnest(`+oidArray(oids)+`) AS oid`)
+ CASE WHEN has_sequence_privilege(oid, 'SELECT') THEN pg_sequence_last_value(oid::regclass) END,
+ has_schema_privilege((SELECT c.relnamespace FROM pg_class c WHERE c.oid = o.oid), 'USAGE') FROM unnest(`+oidArray(oids)+`) AS o(oid)`)
 	if err != nil {
 		return err
 	}
@@ -133,6 +134,8 @@ func (s *session) sequenceStates(ctx context.Context, list []sequenceRow) error 
 		case r[2] != nil:
 			last := parseInt(*r[2])
 			q.Last = &last
+		case r[3] == nil || *r[3] != "t":
+			q.Unreadable = true // by its name
 		default:
 			fresh = append(fresh, "SELECT "+q.oid+", last_value, is_called FROM "+q.Name.SQL())
 		}
