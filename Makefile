@@ -51,7 +51,7 @@ demo: build ## break a copied database and watch verifierd find it (DEMO_FLAGS)
 
 .PHONY: test
 test: ## run every test; PostgreSQL servers are found or fetched (TEST_FLAGS)
-	$(GO) test -timeout 20m $(TEST_FLAGS) ./...
+	$(GO) test -timeout 25m $(TEST_FLAGS) ./...
 
 .PHONY: test-race
 test-race: ## the same under the race detector; needs a C compiler
