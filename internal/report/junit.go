@@ -66,7 +66,7 @@ func writeJUnit(w io.Writer, p *parity.Pass, opts Options) error {
 		cases = append(cases, junitTable(&p.Tables[i], policy(opts)))
 	}
 	for i := range p.Schema {
-		cases = append(cases, junitSchema(&p.Schema[i]))
+		cases = append(cases, junitSchema(&p.Schema[i], p.Effects))
 	}
 	for i := range p.Sequences {
 		cases = append(cases, junitSequence(&p.Sequences[i]))
@@ -202,9 +202,9 @@ func junitRows(t *parity.Table, values parity.ValuePolicy) []string {
 	return lines
 }
 
-// junitSchema is a case that fails for a difference that breaks; JUnit has no
-// warnings, so any other passes and says what it is.
-func junitSchema(d *parity.SchemaDifference) junitCase {
+// junitSchema is a case that fails if the difference fails the pass; JUnit has
+// no warnings, so any other passes and says what it is.
+func junitSchema(d *parity.SchemaDifference, effects parity.Effects) junitCase {
 	c := junitCase{
 		Class: text.Prose(d.Table.Schema),
 		Name:  text.Prose(strings.TrimPrefix(d.Table.Name+": "+d.Object, ": ")),
@@ -218,7 +218,7 @@ func junitSchema(d *parity.SchemaDifference) junitCase {
 		}
 	}
 	body := strings.Join(lines, "\n")
-	if d.Severity == parity.Breaks {
+	if effects.Of(d.Severity) == parity.Fail {
 		c.Failure = &junitResult{Message: message, Type: "schema", Body: body}
 		return c
 	}

@@ -578,3 +578,35 @@ func TestPlanConclusion(t *testing.T) {
 		t.Errorf("the document lacks a problem or the reason:\n%s", b.String())
 	}
 }
+
+// TestJUnitEffects: a case fails if what it is about failed the pass, and not
+// because of its severity.
+func TestJUnitEffects(t *testing.T) {
+	breaks := parity.SchemaDifference{Table: name("public", "t"), Object: "column d", Kind: "missing", Severity: parity.Breaks}
+	drifts := parity.SchemaDifference{Table: name("public", "t"), Object: "index i", Kind: "missing", Severity: parity.Drifts}
+	for want, effects := range map[string]parity.Effects{
+		"column d": {},
+		"index i":  {SchemaBreaks: parity.Warn, SchemaDrift: parity.Fail},
+		"":         {SchemaBreaks: parity.Ignore},
+	} {
+		pass := &parity.Pass{Verdict: parity.Match, Complete: true, Effects: effects, Schema: []parity.SchemaDifference{breaks, drifts}}
+		var got struct {
+			Cases []struct {
+				Name    string  `xml:"name,attr"`
+				Failure *string `xml:"failure"`
+			} `xml:"testsuite>testcase"`
+		}
+		if err := xml.Unmarshal(render(t, JUnit, pass, Options{}), &got); err != nil {
+			t.Fatal(err)
+		}
+		failed := ""
+		for _, c := range got.Cases {
+			if c.Failure != nil {
+				failed += strings.TrimPrefix(c.Name, "t: ")
+			}
+		}
+		if failed != want {
+			t.Errorf("%+v: %q fails, want %q", effects, failed, want)
+		}
+	}
+}

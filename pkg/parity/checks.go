@@ -47,6 +47,18 @@ func (e Effects) withDefaults() Effects {
 	}
 }
 
+// Of is what a schema difference of the severity does to the verdict.
+func (e Effects) Of(s Severity) Effect {
+	e = e.withDefaults()
+	switch s {
+	case Breaks:
+		return e.SchemaBreaks
+	case Drifts:
+		return e.SchemaDrift
+	}
+	return Ignore
+}
+
 // findings are what the checks beside the rows make of a pass, a clause each.
 type findings struct {
 	diverged, warnings []string

@@ -75,6 +75,7 @@ type Pass struct {
 	// Definitions is how many definitions of the source were compared, beyond
 	// those that reading rows needs.
 	Definitions int
+	Effects     Effects  // what each kind of finding did to the verdict
 	Warnings    []string // what was found that the verdict does not count, but somebody should look at
 	Notes       []string // what a reader should know beside the verdict
 	Skipped     []string // tables left out, each with the reason

@@ -180,6 +180,7 @@ func newRunner(config Config) *runner {
 		},
 	}
 	r.config.Effects = config.Effects.withDefaults()
+	r.result.Effects = r.config.Effects
 	r.breaks, r.physical = r.config.Effects.SchemaBreaks, config.Physical
 	r.startedAt = r.result.StartedAt
 	if r.observer == nil {
