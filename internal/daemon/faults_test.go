@@ -27,7 +27,8 @@ import (
 )
 
 // bigRows are so many that a COPY is still under way when the first report of
-// progress comes.
+// progress comes: with what loadBig puts in them, they are more than the buffers
+// of a connection hold.
 const bigRows = 300_000
 
 // loadBig fills both sides with a table that takes a while to read, and some
@@ -36,7 +37,7 @@ func loadBig(t *testing.T, dsn [2]string) {
 	t.Helper()
 	for _, d := range dsn {
 		pgtest.Exec(t, d, "CREATE TABLE big (id int PRIMARY KEY, v text)",
-			fmt.Sprintf("INSERT INTO big SELECT i, 'payload' || i FROM generate_series(1, %d) AS i", bigRows))
+			fmt.Sprintf("INSERT INTO big SELECT i, 'payload' || i || repeat('.', 30) FROM generate_series(1, %d) AS i", bigRows))
 		for _, name := range []string{"a_small", "c_small"} {
 			pgtest.Exec(t, d, "CREATE TABLE "+name+" (id int PRIMARY KEY, v text)",
 				"INSERT INTO "+name+" SELECT i, 'v' || i FROM generate_series(1, 100) AS i")
